@@ -7,9 +7,13 @@ from enum import Enum, auto
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.message import Message
+from textual.widget import Widget
 
 from agent_tui.model.state import AppState
+from agent_tui.tui.widgets.log_pane import LogPane
+from agent_tui.tui.widgets.log_view import LogView
 from agent_tui.tui.widgets.problems import problems
+from agent_tui.tui.widgets.processes import Processes
 
 
 def _always(state: AppState) -> bool:
@@ -42,7 +46,7 @@ class Place(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """An action, handled by the method of the same name in `tui/action_handlers/`.
+    """An action: the method `action_NAME` of its `target`, or without one, NAME in `tui/action_handlers/`.
 
     It is available while `enabled(state)`.
     """
@@ -59,6 +63,8 @@ class Action:
     """Where the focus must be for the footer to name it. The key works everywhere."""
     drop_priority: int = 0
     """In a footer that is too narrow, the label with the highest one is dropped first; 0 always stays."""
+    target: type[Widget] | None = None
+    """The widget that acts, unless the focused one, or one around it, has an action of that name."""
     takes_keys: bool = False
     """Whether it moves the focus to an input: the next keys are text, even if they are already there."""
 
@@ -66,6 +72,14 @@ class Action:
     def shown_keys(self) -> str:
         """Return the keys as users write them, such as `+ =` or `Esc`."""
         return " ".join(map(key_name, self.keys))
+
+    def receiver(self, focused: Widget | None, otherwise: Widget) -> Widget:
+        """Return the widget that acts; `otherwise` is the `target`."""
+        around = () if focused is None else focused.ancestors_with_self
+        return next(
+            (each for each in around if isinstance(each, Widget) and hasattr(each, f"action_{self.name}")),
+            otherwise,
+        )
 
 
 _KEY_NAMES = {
@@ -193,6 +207,7 @@ ACTIONS: tuple[Action, ...] = (
         "Sort",
         "Sort the processes by the next column. A click on a column header sorts by that column.",
         "Processes",
+        target=Processes,
     ),
     Action(
         "more_idle",
@@ -262,27 +277,37 @@ ACTIONS: tuple[Action, ...] = (
         footer="Filter",
         place=Place.LOGS,
         drop_priority=5,
+        target=LogPane,
     ),
     Action(
         "find",
         ("slash",),
         "Find",
         "Find text in the log lines; start with re: to use a regular expression. Esc closes the search. "
-        "In the process table, show only the rows that contain the text.",
+        "In a list, show only the rows that contain a text.",
         "Logs",
         footer="Find",
         takes_keys=True,
         drop_priority=3,
+        target=LogPane,
     ),
-    Action("find_next", ("n",), "Next match", "Go to the next match.", "Logs"),
-    Action("find_previous", ("N",), "Previous match", "Go to the previous match.", "Logs"),
-    Action("only_found", ("m",), "Only matches", "Toggle between the matches and all lines.", "Logs"),
+    Action("find_next", ("n",), "Next match", "Go to the next match.", "Logs", target=LogPane),
+    Action("find_previous", ("N",), "Previous match", "Go to the previous match.", "Logs", target=LogPane),
+    Action(
+        "only_found",
+        ("m",),
+        "Only matches",
+        "Toggle between the matches and all lines.",
+        "Logs",
+        target=LogPane,
+    ),
     Action(
         "go_to_time",
         ("t",),
         "Go to time…",
         "Go to a time of day (12:04:31, 10:15), or move back or forward from the current line (-30s, +2m).",
         "Logs",
+        target=LogPane,
     ),
     Action(
         "fold",
@@ -293,17 +318,31 @@ ACTIONS: tuple[Action, ...] = (
         footer="Fold",
         place=Place.LOGS,
         drop_priority=6,
+        target=LogView,
     ),
-    Action("fold_all", ("Z",), "Fold all", "Fold all long records, or unfold all.", "Logs"),
+    Action("fold_all", ("Z",), "Fold all", "Fold all long records, or unfold all.", "Logs", target=LogView),
+    Action(
+        "wrap",
+        ("W",),
+        "Wrap",
+        "Wrap long lines, or show each in one row that ← and → scroll.",
+        "Logs",
+        footer="Wrap",
+        place=Place.LOGS,
+        drop_priority=9,
+        target=LogView,
+    ),
     Action(
         "copy_lines",
         ("y",),
         "Copy",
-        "Copy the selected log lines as text. In the process table, pick what to copy: the room, the job's "
-        "id, the pid, the reason, or a join link.",
+        "Copy the selected log lines as text. In a list, pick what to copy: the room, the job's id, the pid, "
+        "the reason, or a join link. To select any text, hold Shift while dragging (Option in iTerm2, Fn in "
+        "macOS Terminal).",
         "Logs",
         footer="Copy",
         drop_priority=7,
+        target=Processes,
     ),
     Action(
         "export_logs",
@@ -328,6 +367,7 @@ ACTIONS: tuple[Action, ...] = (
         footer="Follow",
         place=Place.LOGS,
         drop_priority=4,
+        target=LogView,
     ),
     Action(
         "reload",

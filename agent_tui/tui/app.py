@@ -44,6 +44,7 @@ from agent_tui.tui.widgets.command_bar import CommandBar
 from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.header import Header
 from agent_tui.tui.widgets.key_bar import KeyBar
+from agent_tui.tui.widgets.listing import Listing
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tui.widgets.processes import Processes
@@ -387,13 +388,26 @@ class AgentTuiApp(App[int]):
 
     async def action_act(self, name: str) -> None:
         """Run an action of the registry, in the background if it may wait."""
-        if BY_NAME[name].takes_keys and self._engine is not None:
-            await self._guarded(self.action_handlers.of(name))
+        action = BY_NAME[name]
+        if action.target is not None or (action.takes_keys and self._engine is not None):
+            await self._guarded(lambda: self.act(name))
         else:
             self._do(name)
 
+    async def act(self, name: str) -> None:
+        """Run an action of the registry to its end."""
+        action = BY_NAME[name]
+        if action.target is None:
+            await self.action_handlers.of(name)()
+            return
+        dashboard = self.screen_stack[0]
+        receiver = action.receiver(dashboard.focused, self.panel(action.target))
+        if self.panel(LogPane) in receiver.ancestors_with_self:
+            dashboard.remove_class("-detail")  # on a narrow terminal, the tabs may be in its place
+        await self.run_action(name, receiver)
+
     def _do(self, name: str) -> None:
-        self.run_worker(self._guarded(self.action_handlers.of(name)), group="actions", exclusive=False)
+        self.run_worker(self._guarded(lambda: self.act(name)), group="actions", exclusive=False)
 
     async def _guarded(self, act: Callable[[], Awaitable[object]]) -> None:
         try:
@@ -423,9 +437,14 @@ class AgentTuiApp(App[int]):
     def command_entered(self, event: CommandBar.Entered) -> None:
         self.run_worker(self._guarded(lambda: self.action_handlers.run_command(event.text)), group="actions")
 
-    @on(CommandBar.Filtered)
-    def filtered(self, event: CommandBar.Filtered) -> None:
-        self.panel(Processes).filter = event.text
+    @on(Listing.CopyRequested)
+    def copy_requested(self, event: Listing.CopyRequested) -> None:
+        self.run_worker(self._guarded(lambda: self.action_handlers.copy(event.facts)), group="actions")
+
+    @on(Breaches.OptionSelected, "Breaches")
+    def breach_opened(self, event: Breaches.OptionSelected) -> None:
+        key = self.panel(Breaches).key_at(event.option_index)
+        self.run_worker(self._guarded(lambda: self.action_handlers.open_breaches(key)), group="actions")
 
     @on(Processes.EndRequested)
     def end_requested(self, event: Processes.EndRequested) -> None:

@@ -19,12 +19,22 @@ class KeyTable:
 KEY_TABLES: tuple[KeyTable, ...] = (
     KeyTable(
         "Process table",
-        ("Processes", "Table"),
+        ("Processes",),
         (
             ("enter", "Open the page of the process's job; for a process without jobs, say what it is for."),
             ("delete", "End its job, like `x`."),
+        ),
+    ),
+    KeyTable(
+        "All lists",
+        ("Listing", "FilterLine", "Table"),
+        (
+            ("slash", "Show only the rows that contain a text."),
+            ("down", "Keep the filter and go to the rows; so does Enter."),
+            ("escape", "Show all rows."),
             ("home end", "Go to the first or last row."),
-            ("escape", "Show all rows, if they are filtered."),
+            ("S", "Sort by the next column; a click on a column's name sorts by it."),
+            ("y", "Copy from the selected row: its room, id, pid, reason, or a join link."),
         ),
     ),
     KeyTable(
@@ -36,13 +46,13 @@ KEY_TABLES: tuple[KeyTable, ...] = (
             ("pageup pagedown", "Scroll one page."),
             ("home end", "Go to the oldest line; go to the newest and follow."),
             ("enter", "Open the whole record, with its fields."),
+            ("shift+left shift+right", "Go to the start of the lines; scroll one page to the right."),
             ("space", "Fold or unfold the record."),
-            ("escape", "Clear the search."),
         ),
     ),
     KeyTable(
         "Find",
-        ("PromptInput", "FindInput"),
+        ("LogPane", "FindInput"),
         (
             ("up down", "Go to the previous or next match."),
             ("ctrl+o", "Show only matching lines, or all lines again."),
@@ -68,7 +78,6 @@ KEY_TABLES: tuple[KeyTable, ...] = (
         (
             ("j k", "Move down or up."),
             ("enter", "Open the job."),
-            ("S", "Sort by the next column; a click on a column's name sorts by it."),
             ("h", "Show or hide the jobs of test loads and sweeps."),
         ),
     ),
@@ -90,7 +99,7 @@ KEY_TABLES: tuple[KeyTable, ...] = (
             ("a", "Show warnings and limit events."),
             ("w", "Show warnings only."),
             ("l", "Show limit events only."),
-            ("slash", "Filter by room or pid."),
+            ("S", "Sort by time, by memory, or by process."),
         ),
     ),
     KeyTable(
@@ -138,12 +147,12 @@ KEY_TABLES: tuple[KeyTable, ...] = (
     ),
     KeyTable("Copy", ("Pick",), (("escape q", "Close."),)),
     KeyTable(
-        "Command line (`:`, `/`)",
+        "Command line (`:`)",
         ("CommandInput",),
         (
             ("tab shift+tab", "Complete: the next or previous possibility."),
             ("up down", "The previous or next command."),
-            ("escape", "Close; a filter is removed."),
+            ("escape", "Close."),
         ),
     ),
     KeyTable("Export", ("ExportPage",), (("c", "Copy the text."), ("escape", "Close."))),

@@ -12,7 +12,9 @@ from textual.widgets import Input
 
 from agent_tui.logs.store import LogStore
 from agent_tui.model.logs import LogLevel, LogSource, LogStream
+from agent_tui.tui.actions import ACTIONS, BY_NAME
 from agent_tui.tui.preferences import default_exports
+from agent_tui.tui.screens.log_pages import LogExport
 from agent_tui.tui.widgets.log_bars import LogTitle
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.log_view import LogView
@@ -28,16 +30,10 @@ class Host(App[None]):
     """A log pane over a small store, with the keys of the app's registry."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "pane('start_find')"),
-        Binding("n", "pane('find_next')"),
-        Binding("N", "pane('find_previous')"),
-        Binding("m", "pane('toggle_only_found')"),
-        Binding("F", "pane('choose_filters')"),
-        Binding("t", "pane('start_time')"),
-        Binding("z", "pane('fold')"),
-        Binding("Z", "pane('fold_all')"),
-        Binding("y", "pane('copy')"),
-        Binding("X", "export"),
+        Binding(key, f"act({action.name!r})", priority=action.takes_keys)
+        for action in ACTIONS
+        if action.target in (LogPane, LogView) or action.name in ("copy_lines", "export_logs")
+        for key in action.keys
     ]
 
     def __init__(self, capacity: int) -> None:
@@ -49,11 +45,16 @@ class Host(App[None]):
         yield self.pane
         yield Input(id="other")
 
-    def action_pane(self, name: str) -> None:
-        getattr(self.pane, name)()
+    async def action_act(self, name: str) -> None:
+        """Run an action of the registry, as the app does."""
+        if name == "export_logs":
+            self.push_screen(LogExport(self.view.rows.shown, default_exports(os.environ)))
+            return
+        target = self.pane if BY_NAME[name].target is LogPane else self.view
+        await self.run_action(name, BY_NAME[name].receiver(self.focused, target))
 
-    def action_export(self) -> None:
-        self.pane.export(default_exports(os.environ))
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return not (action == "act" and isinstance(self.focused, Input))
 
     @property
     def view(self) -> LogView:

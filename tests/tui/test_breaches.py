@@ -3,11 +3,10 @@
 import re
 
 from textual.app import App, ComposeResult
-from textual.widgets import Static
 
 from agent_tui.model import events as ev
 from agent_tui.model.child import MemoryMeasure
-from agent_tui.tui.widgets.breaches import SHOWN, Breaches, breach_lines
+from agent_tui.tui.widgets.breaches import SHOWN, Breaches, breach_rows
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE
@@ -16,7 +15,7 @@ NONE = "No breaches: no job process has used more than 1,000 MB (jobMemoryWarnMB
 
 
 def texts(engine: FakeEngine) -> list[str]:
-    return ["".join(span.text for span in line) for line in breach_lines(engine.bus.state)]
+    return ["".join(span.text for span in line) for _, line in breach_rows(engine.bus.state)]
 
 
 def warned(job: str | None, mb: float, uss: float | None = None, process: str = "p1") -> ev.MemoryWarned:
@@ -67,10 +66,10 @@ async def test_the_widget_shows_them_as_plain_text() -> None:
     async with app.run_test(size=(120, 10)) as pilot:
         breaches = app.query_one(Breaches)
         await pilot.pause()
-        assert str(breaches.query_one(Static).content) == NONE
+        assert str(breaches.get_option_at_index(0).prompt) == NONE
         engine.publish(ev.OfferReceived("AJ_1", HOSTILE, "", 1), warned("AJ_1", 1200.0))
         breaches.show(engine.bus.state, engine.clock.time())
         await pilot.pause()
         assert breaches.border_title == "Breaches 1"
-        assert "[/x][bold]red 漢字" in str(breaches.query_one(Static).content)
+        assert "[/x][bold]red 漢字" in str(breaches.get_option_at_index(0).prompt)
         assert "\x1b" not in app.export_screenshot()

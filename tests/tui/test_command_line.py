@@ -2,7 +2,7 @@
 
 import pytest
 from textual import events
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
@@ -13,6 +13,7 @@ from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.screens.worker import WorkerPage
 from agent_tui.tui.widgets.command_bar import CommandBar, CommandInput
+from agent_tui.tui.widgets.listing import FilterLine
 from agent_tui.tui.widgets.load_rows import LoadList
 from agent_tui.tui.widgets.processes import Processes
 from tests.fakes.engine import FakeEngine
@@ -167,12 +168,14 @@ async def test_slash_filters_the_process_table() -> None:
         assert table.row_count == 5
         await pilot.press("slash", *"DEMO-3")
         await until(lambda: table.row_count == 1)
-        assert str(table.border_subtitle) == "/DEMO-3 · 1 of 5 · Esc show all"
+        note = app.query_one(FilterLine).query_one(".filter-note", Static)
+        await until(lambda: str(note.render()) == "1 of 5 · Esc show all")
         await pilot.press("enter")
         assert app.focused is table
         assert table.row_count == 1
+        assert app.query_one(FilterLine).display, "what is filtered stays visible"
         await pilot.press("escape")
-        await until(lambda: table.row_count == 5)
+        await until(lambda: table.row_count == 5 and not app.query(FilterLine))
 
 
 @pytest.mark.parametrize(("key", "sign"), [("colon", ":"), ("slash", "/")])
@@ -183,7 +186,7 @@ async def test_keys_typed_ahead_are_text(key: str, sign: str) -> None:
         await until(lambda: app._engine is not None)
         for name, character in ((key, sign), *((each, each) for each in "sed")):
             app.post_message(events.Key(name, character))
-        await until(lambda: app.query_one(CommandInput).value == "sed")
+        await until(lambda: isinstance(app.focused, Input) and app.focused.value == "sed")
         await pilot.pause()
         assert engine.commands == []
 
@@ -205,7 +208,7 @@ async def test_escape_in_the_filter_shows_all_rows() -> None:
         await pilot.press("slash", *"crashed")
         await until(lambda: table.row_count == 1)
         await pilot.press("escape")
-        await until(lambda: table.row_count == 5)
+        await until(lambda: table.row_count == 5 and not app.query(FilterLine))
         assert app.focused is table
 
 

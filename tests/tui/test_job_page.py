@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
@@ -220,12 +220,14 @@ async def test_breaches_are_filtered_and_open_the_job(agent_file: Path, size: tu
         await pilot.press("slash", *"demo-1")
         await until(lambda: pids() == ["8123"])
         await pilot.press("escape", "a")
-        assert page.query_one(Input).value == "demo-1"
-        await pilot.press("slash", *(["backspace"] * 6), *"99", "enter")
+        await until(lambda: pids() == ["8126", "99", "8123"])
+        await pilot.press("slash", *"99", "enter")
         await until(lambda: pids() == ["99"])
         await pilot.press("enter")
         await until(lambda: isinstance(app.screen, JobPage))
         await pilot.press("escape", "escape")
+        await until(lambda: pids() == ["8126", "99", "8123"])
+        await pilot.press("escape")
         await until(lambda: len(app.screen_stack) == 1)
 
 

@@ -9,9 +9,9 @@ from textual.widgets import Input, OptionList, Select, Static
 
 from agent_tui.model.logs import LogLevel, LogSource, LogStream
 from agent_tui.tui.screens.confirm import Confirm
-from agent_tui.tui.screens.log_export import LogExport
+from agent_tui.tui.screens.log_pages import LogExport
 from agent_tui.tui.widgets.log_bars import LogTitle
-from agent_tui.tui.widgets.log_choices import Chosen
+from agent_tui.tui.widgets.log_filter import Chosen
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories

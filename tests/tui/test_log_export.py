@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
-from agent_tui.tui.widgets.log_export import as_json, as_text, default_name, write
-from agent_tui.tui.widgets.log_time import parse_time
+from agent_tui.tui.screens.log_pages import default_name, write
+from agent_tui.tui.widgets.log_text import as_json, as_text, parse_time
 
 RECORD = LogLine(
     7,

@@ -5,8 +5,7 @@ from dataclasses import replace
 from textual.widgets import Input, Static
 
 from agent_tui.model.logs import LogLevel
-from agent_tui.tui.widgets.log_choices import Chosen
-from agent_tui.tui.widgets.log_query import parse
+from agent_tui.tui.widgets.log_filter import Chosen, parse
 from tests.fakes.scripted_child import until
 from tests.tui.log_host import TRACEBACK, host, numbered
 
@@ -28,7 +27,7 @@ async def test_find_goes_to_the_latest_match_and_on_from_there() -> None:
             await pilot.press(key)
             assert app.view.selected == line
         await pilot.pause()
-        row = app.view.rows.row_of(85) - app.view.scroll_offset.y
+        row = app.view.rows.index.row_of(85) - app.view.scroll_offset.y
         assert app.shown()[row] == "line 85 boom"
         app.log_lines("new boom")
         await pilot.pause()
@@ -36,7 +35,7 @@ async def test_find_goes_to_the_latest_match_and_on_from_there() -> None:
         await pilot.press("escape")
         await pilot.pause()
         assert app.pane.needle == ""
-        assert app.pane.follow
+        assert app.view.follow
 
 
 async def test_escape_in_the_field_restores_what_was_before() -> None:
@@ -45,15 +44,15 @@ async def test_escape_in_the_field_restores_what_was_before() -> None:
         other = app.query_one("#other")
         other.focus()
         await pilot.pause()
-        app.pane.start_find()
+        app.pane.action_find()
         await pilot.pause()
         await pilot.press(*"line 7")
         await pilot.pause()
-        assert not app.pane.follow
+        assert not app.view.follow
         await pilot.press("escape")
         await pilot.pause()
         assert app.focused is other
-        assert app.pane.follow
+        assert app.view.follow
         assert app.shown() == numbered(39, 50)
 
 
@@ -88,7 +87,7 @@ async def test_a_match_in_a_folded_record_unfolds_it() -> None:
         await pilot.press("slash", *"file 2", "enter")
         await pilot.pause()
         assert app.view.selected == 0
-        row = app.view.rows.row_of(0) + 3 - app.view.scroll_offset.y
+        row = app.view.rows.index.row_of(0) + 3 - app.view.scroll_offset.y
         assert "File 2" in app.view.render_line(row).text
 
 
@@ -98,11 +97,11 @@ async def test_a_regular_expression_is_searched_and_an_invalid_one_reported() ->
         help = app.pane.query_one("#log-find .prompt-help", Static)
         await pilot.press("slash", *"line 4[35]", "ctrl+r")
         await pilot.pause()
-        assert (app.view.rows.found, app.view.selected) == (2, 45)
+        assert (len(app.view.rows.index.matches), app.view.selected) == (2, 45)
         await pilot.press(*"[")
         await pilot.pause()
         assert str(help.render()).startswith("invalid regular expression: unterminated character set")
-        assert app.view.rows.found == 2
+        assert len(app.view.rows.index.matches) == 2
         await pilot.press("enter")
         assert app.pane.query_one("#log-find").has_class("-open")
         await pilot.press("backspace")
@@ -110,7 +109,7 @@ async def test_a_regular_expression_is_searched_and_an_invalid_one_reported() ->
         assert "regex" in str(help.render())
         await pilot.press("ctrl+r")
         await pilot.pause()
-        assert app.view.rows.found == 0
+        assert len(app.view.rows.index.matches) == 0
         await pilot.press("ctrl+r", "enter", "m")
         assert len(app.view.rows) == 2
 
@@ -139,9 +138,9 @@ async def test_a_long_scan_runs_in_slices_and_search_keys_wait_for_it() -> None:
         assert "filtering… " in app.title_line
         app.pane.chosen = Chosen()
         app.view.request(replace(app.view.rows.filter, query=parse("line 77")))
-        app.pane.find_next()
+        app.pane.action_find_next()
         assert app.view.selected == 30_000
         await until(lambda: app.view.rows.scanned is None)
         await pilot.pause()
-        assert (app.view.rows.found, app.view.selected) == (111, 77)
+        assert (len(app.view.rows.index.matches), app.view.selected) == (111, 77)
         assert app.view._scan is None

@@ -9,10 +9,9 @@ from textual.widgets import Static
 
 from agent_tui.model.logs import LogLevel, LogSource, LogStream
 from agent_tui.model.state import AppState
-from agent_tui.tui.screens.log_filters import LogFilters
-from agent_tui.tui.screens.log_record import LogRecord
+from agent_tui.tui.screens.log_pages import LogFilters, LogRecord
 from agent_tui.tui.widgets.log_bars import LogTitle
-from agent_tui.tui.widgets.log_query import parse
+from agent_tui.tui.widgets.log_filter import parse
 from agent_tui.tui.widgets.log_view import LogView
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
@@ -44,7 +43,7 @@ async def test_the_mouse_wheel_stops_following_and_new_lines_are_counted() -> No
         app.count(0, 50)
         await pilot.pause()
         app.view.post_message(_wheel(app.view))
-        await until(lambda: not app.pane.follow)
+        await until(lambda: not app.view.follow)
         await pilot.wait_for_scheduled_animations()
         kept = app.shown()
         assert kept != numbered(39, 50)
@@ -68,9 +67,9 @@ async def test_scrolling_back_to_the_end_follows_again() -> None:
         app.count(0, 50)
         await pilot.pause()
         app.view.scroll_to(y=10, animate=False)
-        assert not app.pane.follow
+        assert not app.view.follow
         app.view.scroll_to(y=1000, animate=False)
-        assert app.pane.follow
+        assert app.view.follow
 
 
 async def test_eviction_keeps_the_line_under_the_eye() -> None:
@@ -95,7 +94,7 @@ async def test_the_selected_line_stays_when_filters_change() -> None:
             app.log_lines(f"line {number}", level=level, process=f"p{number % 4}")
         await pilot.pause()
         app.view.select(51)
-        row = app.view.rows.row_of(51) - app.view.scroll_offset.y
+        row = app.view.rows.index.row_of(51) - app.view.scroll_offset.y
         app.pane.level = LogLevel.INFO
         await pilot.pause()
         assert app.shown()[row] == "line 51"
@@ -123,10 +122,10 @@ async def test_keys_select_lines_and_down_from_the_newest_follows() -> None:
         await pilot.pause()
         await pilot.press("up", "up")
         assert app.view.selected == 30
-        assert not app.pane.follow
+        assert not app.view.follow
         assert app.view.render_line(VIEW - 4).text.startswith("▌")
         await pilot.press("down", "down")
-        assert app.pane.follow
+        assert app.view.follow
         await pilot.press("home")
         assert (app.view.selected, app.view.scroll_offset.y) == (0, 0)
         await pilot.press("pagedown", "pagedown")
@@ -134,9 +133,9 @@ async def test_keys_select_lines_and_down_from_the_newest_follows() -> None:
         await pilot.press("pageup")
         assert app.view.selected == 10
         await pilot.press("end", "pageup")
-        assert not app.pane.follow
+        assert not app.view.follow
         await pilot.press("right", "right", "left")
-        assert app.view.rows.width < 80
+        assert app.view.rows.index.width < 80
         assert app.view.scroll_offset.x == 0, "nothing is beyond the edge"
 
 
@@ -146,7 +145,7 @@ async def test_keys_on_an_empty_pane_do_nothing() -> None:
             "up", "down", "pageup", "pagedown", "home", "end", "enter", "left", "right", "escape", "n"
         )
         await pilot.press("escape")
-        assert app.pane.follow
+        assert app.view.follow
         assert len(app.screen_stack) == 1
 
 
@@ -176,7 +175,7 @@ async def test_the_mouse_selects_opens_and_works_the_title() -> None:
         await pilot.click(LogView, offset=(30, 3))
         assert app.view.selected == 42
         await pilot.click(LogTitle, offset=(app.title_line.index("f follow"), 0))
-        assert app.pane.follow
+        assert app.view.follow
         for text in ("debug", "all"):
             await pilot.click(LogTitle, offset=(app.title_line.index(text), 0))
             await pilot.pause()
@@ -285,7 +284,7 @@ async def test_resizing_keeps_the_line_at_the_top() -> None:
             await pilot.pause()
             row = app.view.render_line(0).text.rstrip()
             assert row.endswith("line 40")
-            assert not app.pane.follow
+            assert not app.view.follow
 
 
 HOSTILE = [
@@ -307,7 +306,7 @@ async def test_hostile_text_neither_crashes_nor_styles_nor_overflows(size: tuple
     async with host(size=size) as (app, pilot):
         for text in HOSTILE:
             app.log_lines(text, process="[/p]")
-            app.pane.follow = True
+            app.view.follow = True
             await pilot.pause()
             region = app.view.scrollable_content_region
             for x in (0, 1, 30):
@@ -317,7 +316,7 @@ async def test_hostile_text_neither_crashes_nor_styles_nor_overflows(size: tuple
                 assert not any("\x1b" in strip.text or "\u202e" in strip.text for strip in strips)
             app.view.scroll_to(x=0, animate=False, force=True)
             app.view.request(replace(app.view.rows.filter, query=parse("re:[[/]"), folded=len(text) % 2 > 0))
-            app.view.fold_all()
+            app.view.action_fold_all()
             app.view.action_fold()
             app.view.action_open()
             await pilot.pause()
@@ -369,3 +368,74 @@ async def test_a_resize_keeps_following_and_drops_columns() -> None:
         await pilot.pause()
         last = app.view.scrollable_content_region.height - 1
         assert re.search(r"\.\d{3} INFO  p1 +line 49 *$", app.view.render_line(last).text)
+
+
+LONG = "start " + "word " * 40 + "end"
+
+
+async def test_sideways_only_the_text_scrolls() -> None:
+    async with host() as (app, pilot):
+        app.log_lines(LONG, "first\n    second " + "x" * 100)
+        await pilot.pause()
+        columns = app.view.render_line(0).text[:27]
+        assert re.fullmatch(r" [\d:]{8} INFO  p1 +", columns)
+        await pilot.press("right")
+        await pilot.pause()
+        assert app.view.render_line(0).text.startswith(columns + LONG[8:20])
+        assert app.view.render_line(2).text.startswith(" " * 5 + "nd xxx"), "from the indent on"
+        await pilot.press(*["shift+right"] * 9)
+        await pilot.pause()
+        assert app.view.render_line(0).text.startswith(columns)
+        assert app.view.render_line(0).text.rstrip().endswith("end")
+        await pilot.press("shift+left")
+        await pilot.pause()
+        assert app.view.render_line(0).text.startswith(columns + "start word")
+        assert app.view.render_line(0).text.rstrip().endswith("›")
+
+
+async def test_wrap_shows_the_rest_of_long_lines_in_further_rows() -> None:
+    async with host() as (app, pilot):
+        app.log_lines("before", LONG, "after")
+        await pilot.pause()
+        assert len(app.view.rows) == 3
+        await pilot.press("W")
+        await pilot.pause()
+        assert "wrap" in app.title_line
+        width = app.view.scrollable_content_region.width - 27
+        assert len(app.view.rows) == 2 + -(-len(LONG) // width)
+        assert "".join(text.ljust(width) for text in app.shown()[1:-1]).startswith(LONG)
+        assert app.view.max_scroll_x == 0
+        assert app.view.render_line(2).text[:27] == " " * 27, "further rows are aligned"
+        await pilot.resize_terminal(50, 15)
+        await pilot.pause()
+        assert len(app.view.rows) > 2 + -(-len(LONG) // width), "wrapped again for the new width"
+        app.log_lines("new " * 40)
+        await pilot.pause()
+        assert app.view.follow
+        await pilot.press("slash", *"after", "enter")
+        await pilot.pause()
+        assert app.view.rows.line(app.view.selected or 0).text == "after"  # type: ignore[union-attr]
+        await pilot.resize_terminal(100, 15)
+        await pilot.press("escape")
+        await pilot.pause()
+        await pilot.click(LogTitle, offset=(app.title_line.index("wrap"), 0))
+        await pilot.pause()
+        assert (app.view.wrap, len(app.view.rows)) == (False, 4)
+
+
+async def test_wrap_keeps_the_place_and_folds() -> None:
+    async with host() as (app, pilot):
+        app.log_lines(*(f"line {number} {'x' * 100}" for number in range(50)), TRACEBACK)
+        await pilot.pause()
+        app.view.select(20)
+        top = app.shown()[0]
+        await pilot.press("W")
+        await pilot.pause()
+        assert app.view.selected == 20
+        assert app.shown()[0].split()[:2] == top.split()[:2]
+        await pilot.press("end", "z")
+        await pilot.pause()
+        assert app.shown()[-1] == "Boom: no"
+        await pilot.press("z")
+        await pilot.pause()
+        assert app.shown()[-1] == "▸ 4 lines  Boom: no"

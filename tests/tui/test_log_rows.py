@@ -7,15 +7,25 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from agent_tui.model.logs import LogLevel, LogLine
-from agent_tui.tui.widgets.log_index import MAX_ROWS, LogFilter
-from agent_tui.tui.widgets.log_query import NOTHING, Query, parse, toggled
-from agent_tui.tui.widgets.log_rows import AT_ONCE, SLICE, Change, LogRows
+from agent_tui.tui.widgets.log_filter import NOTHING, LogFilter, Query, parse, toggled
+from agent_tui.tui.widgets.log_rows import (
+    AT_ONCE,
+    MAX_ROWS,
+    SLICE,
+    Change,
+    LogRows,
+    row_count,
+    row_slices,
+    shown_lines,
+)
 from agent_tui.tui.widgets.log_text import (
     Columns,
     Role,
     fold_cells,
+    match_place,
     row_parts,
 )
 from tests.tui.log_line import line
@@ -41,7 +51,7 @@ def test_a_record_has_a_row_for_each_of_its_lines() -> None:
     rows = LogRows()
     assert rows.add([line(0, "one"), line(1, "Traceback\n  File\nError\n"), line(2, "two")]) == Change(0, 3)
     assert texts(rows) == ["one", "Traceback", "  File", "Error", "two"]
-    assert (rows.row_of(1), rows.row_after(1)) == (1, 4)
+    assert (rows.index.row_of(1), rows.index.row_of(2)) == (1, 4)
 
 
 def test_the_ring_evicts_the_oldest_and_counts_their_rows() -> None:
@@ -86,22 +96,22 @@ def test_case_matters_only_if_capitals_are_typed(needle: str, found: int) -> Non
     rows = LogRows()
     rows.add([line(0, "boom [/b]"), line(1, "Boom xzy"), line(2, "a\nBOOM"), line(3, "quiet")])
     find(rows, needle)
-    assert (rows.found, len(rows)) == (found, 5)
+    assert (len(rows.index.matches), len(rows)) == (found, 5)
 
 
 def test_matches_wrap_around_and_are_evicted_with_their_lines() -> None:
     rows = LogRows(capacity=6)
     rows.add([line(i, "boom" if i % 2 else "no") for i in range(6)])
     find(rows, "boom")
-    assert [rows.match_after(i) for i in (0, 1, 5, 99)] == [1, 3, 1, 1]
-    assert [rows.match_before(i) for i in (5, 1, 0, 99)] == [3, 5, 5, 5]
-    assert [rows.rank(i) for i in (1, 2, 5)] == [1, 0, 3]
+    assert [rows.index.match_after(i) for i in (0, 1, 5, 99)] == [1, 3, 1, 1]
+    assert [rows.index.match_before(i) for i in (5, 1, 0, 99)] == [3, 5, 5, 5]
+    assert [rows.index.rank(i) for i in (1, 2, 5)] == [1, 0, 3]
     rows.add([line(i, "boom") for i in range(6, 9)])
-    assert (rows.found, rows.rank(3)) == (5, 1)
+    assert (len(rows.index.matches), rows.index.rank(3)) == (5, 1)
     find(rows, "boom", only_matches=True)
     assert texts(rows) == ["boom"] * 5
     find(rows, "", only_matches=True)
-    assert (len(rows), rows.match_after(0)) == (6, None)
+    assert (len(rows), rows.index.match_after(0)) == (6, None)
 
 
 LINES = st.tuples(
@@ -198,8 +208,8 @@ def test_the_index_equals_a_scan_of_all_lines(steps: list[tuple[str, object]], c
         assert (rows.first, rows.end) == (kept[0].index if kept else rows.first, end)
         expected, found = plain(kept, shown, toggled)
         assert [(at.index, part) for at, part in map(rows.at, range(len(rows)))] == expected
-        assert rows.found == len(found)
-        assert [index for index in range(end) if rows.rank(index)] == found
+        assert len(rows.index.matches) == len(found)
+        assert [index for index in range(end) if rows.index.rank(index)] == found
         assert rows.filter == (wanted if rows.scanned is not None else shown)
     while rows.scanned is not None:
         if rows.work(8):
@@ -228,7 +238,7 @@ def test_a_scan_reports_progress_while_the_old_rows_stay() -> None:
     rows.add([line(100, "99")])
     assert (len(rows), rows.work(60), rows.work(1)) == (101, False, True)
     rows.swap()
-    assert (rows.scanned, rows.found) == (None, 20)
+    assert (rows.scanned, len(rows.index.matches)) == (None, 20)
 
 
 @pytest.mark.parametrize("only", [True, False])
@@ -248,7 +258,7 @@ def test_a_search_that_takes_forever_is_cancelled(when: str, only: bool) -> None
     assert not rows.query
     assert rows.work()
     rows.swap()
-    assert (texts(rows), rows.found) == (["a", slow], 0)
+    assert (texts(rows), len(rows.index.matches)) == (["a", slow], 0)
 
 
 def test_the_lines_of_one_slice_share_the_time_of_a_regular_expression() -> None:
@@ -260,7 +270,7 @@ def test_the_lines_of_one_slice_share_the_time_of_a_regular_expression() -> None
     assert rows.search_cancelled
     rows.work()
     rows.swap()
-    assert (len(rows), rows.found) == (500, 0)
+    assert (len(rows), len(rows.index.matches)) == (500, 0)
 
 
 def test_matches_that_take_too_long_to_find_are_not_marked() -> None:
@@ -326,7 +336,7 @@ def test_a_very_long_record_ends_with_the_count_of_hidden_lines() -> None:
 def test_the_width_is_that_of_the_widest_row_in_cells() -> None:
     rows = LogRows()
     rows.add([line(0, "漢字漢字"), line(1, "12345\n1234567")])
-    assert rows.width == 8
+    assert rows.index.width == 8
 
 
 def test_a_folded_record_shows_its_first_and_last_line() -> None:
@@ -338,11 +348,11 @@ def test_a_folded_record_shows_its_first_and_last_line() -> None:
     for layout in (Columns(), Columns(aligned=False)):
         row = "".join(text for text, _ in row_parts(record, 1, layout))
         assert row.strip() == "▾   File"
-        assert {row[cell] for cell in fold_cells(record, layout, folded=False)} == {"▾", " "}
+        assert {row[cell] for cell in fold_cells(record, 1, layout, folded=False)} == {"▾", " "}
         row = "".join(text for text, _ in row_parts(record, 1, layout, folded=True))
-        cells = fold_cells(record, layout, folded=True)
+        cells = fold_cells(record, 1, layout, folded=True)
         assert row[cells.start : cells.stop] == "▸ 2 lines"
-    assert not fold_cells(line(0, "a\nb"), Columns(), folded=False)
+    assert not fold_cells(line(0, "a\nb"), 1, Columns(), folded=False)
 
 
 def test_unfolded_records_stay_unfolded_under_another_filter() -> None:
@@ -362,7 +372,45 @@ def test_unfolded_records_stay_unfolded_under_another_filter() -> None:
     assert len(rows) == 8
     rows.toggle_fold(records[1])
     assert len(rows) == 6
-    rows.fold_all(True)
+    rows.fold_all()
     assert rows.work()
     rows.swap()
     assert len(rows) == 4
+
+
+WRAPPED = st.text(st.sampled_from("ab 漢e\u0301\n"), max_size=60)
+
+
+@given(WRAPPED, st.integers(1, 9), st.booleans())
+def test_wrapped_rows_together_are_the_lines_and_none_is_too_wide(text: str, wrap: int, folded: bool) -> None:
+    slices, lines = row_slices(text, folded=folded, wrap=wrap), shown_lines(text, folded=folded)
+    assert len(slices) == row_count(text, folded=folded, wrap=wrap) <= MAX_ROWS
+    for number, whole in enumerate(lines):
+        pieces = [whole[start:end] for of, start, end in slices if of == number]
+        assert "".join(pieces) == whole
+        assert all(cell_len(piece) <= max(wrap, 2) for piece in pieces)
+
+
+def test_a_filter_with_another_width_wraps_all_lines_again() -> None:
+    rows = LogRows()
+    rows.add([line(0, "x" * 25), line(1, "short"), line(2, "1\n2\n3\n" + "y" * 12)])
+    assert len(rows) == 4
+    show(rows, wrap=10)
+    assert [rows.at(row)[1] for row in range(len(rows))] == [0, 1, 2, 0, 0, 1, 2, 3]
+    rows.add([line(3, "z" * 11)])
+    assert len(rows) == 10
+    parts = row_parts(rows.at(2)[0], 2, Columns(), parse("x" * 7), wrap=10)
+    assert "".join(text for text, _ in parts).strip() == "x" * 5
+    assert {role for text, role in parts if "x" in text} == {Role.FOUND, Role.TEXT}
+    show(rows, wrap=0)
+    assert len(rows) == 5
+
+
+def test_a_match_is_found_in_its_wrapped_row() -> None:
+    record = line(0, "a" * 10 + "needle" + "\nb")
+    assert match_place(record, parse("needle"), Columns(), wrap=10) == (
+        1,
+        Columns().prefix,
+        Columns().prefix + 6,
+    )
+    assert match_place(record, parse("b"), Columns(), wrap=10)[0] == 2

@@ -7,20 +7,10 @@ import pytest
 from rich.cells import cell_len
 
 from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
-from agent_tui.tui.screens.log_record import record_head
-from agent_tui.tui.widgets.log_query import parse
-from agent_tui.tui.widgets.log_text import (
-    Chip,
-    Columns,
-    Role,
-    Title,
-    columns,
-    match_place,
-    owner_label,
-    owner_of,
-    row_parts,
-    title_pieces,
-)
+from agent_tui.tui.screens.log_pages import record_head
+from agent_tui.tui.widgets.log_bars import Title, title_pieces
+from agent_tui.tui.widgets.log_filter import Chip, owner_label, parse
+from agent_tui.tui.widgets.log_text import Columns, Role, columns, match_place, owner_of, row_parts
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
 from tests.tui.log_line import line

@@ -15,6 +15,7 @@ from agent_tui.tui.actions import ACTIONS
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.options import DraftRow, OptionsPage
 from agent_tui.tui.widgets.log_pane import LogPane
+from agent_tui.tui.widgets.log_view import LogView
 from tests.fakes.engine import FakeEngine
 from tests.fakes.remote_engine import RemoteEngine
 from tests.fakes.scripted_child import until
@@ -133,12 +134,12 @@ async def test_log_lines_are_scrolled_and_searched_while_ranges_are_read() -> No
         await pilot.pause()
         pane.query_one("LogView").focus()
         await pilot.press("pageup", "pageup")
-        assert not pane.follow
+        assert not app.panel(LogView).follow
         engine.log("it came while one read")
         await until(lambda: pane.end == engine.store.end)
-        assert not pane.follow
+        assert not app.panel(LogView).follow
         await pilot.press("slash", *"came while", "enter")
         await pilot.pause()
         assert pane.needle == "came while"
         await pilot.press("f")
-        await until(lambda: pane.follow)
+        await until(lambda: app.panel(LogView).follow)

@@ -5,7 +5,7 @@ import pytest
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.tui.app import SIGNAL_COLORS, AgentTuiApp
-from agent_tui.tui.widgets.breaches import breach_lines
+from agent_tui.tui.widgets.breaches import breach_rows
 from agent_tui.tui.widgets.header import right_parts
 from agent_tui.tui.widgets.problems import Problem
 from agent_tui.tui.widgets.start_pane import StartPane, Status
@@ -62,7 +62,7 @@ def test_steps_breaches_and_problems() -> None:
     engine.publish(
         *(ev.MemoryWarned("p2", 8124, None, 1.0, warned.measure, 1.0, None, 1.0, 1.0, 0.0, over_limit=True),)
     )
-    differ(*(line[1].text for line in breach_lines(engine.bus.state)))
+    differ(*(line[1].text for _, line in breach_rows(engine.bus.state)))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])

@@ -21,9 +21,7 @@ from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.screens.help import Help
 from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.screens.jobs import JobsPage
-from agent_tui.tui.screens.log_export import LogExport
-from agent_tui.tui.screens.log_filters import LogFilters
-from agent_tui.tui.screens.log_record import LogRecord
+from agent_tui.tui.screens.log_pages import LogExport, LogFilters, LogRecord
 from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.page import Page
 from agent_tui.tui.screens.pick import Pick

@@ -16,7 +16,7 @@ from agent_tui.tui.screens.jobs import JobsPage
 from agent_tui.tui.ui_state import UiState, read_ui_state, ui_state_file, write_ui_state
 from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.detail_text import Tab
-from agent_tui.tui.widgets.log_choices import Chosen
+from agent_tui.tui.widgets.log_filter import Chosen
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.splits import Split, SplitBody

@@ -1,7 +1,7 @@
 """The handlers of the registry's actions. Imported after the first frame, because they import all pages."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,18 +26,21 @@ from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.screens.help import Help, classes_around
 from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.screens.jobs import JobsPage
+from agent_tui.tui.screens.log_pages import LogExport
 from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.pick import Pick
 from agent_tui.tui.screens.worker import WorkerPage
 from agent_tui.tui.screenshot import masked, save
 from agent_tui.tui.ui_state_keeper import JOBS
-from agent_tui.tui.widgets.command_bar import CommandBar, Prompt
+from agent_tui.tui.widgets.command_bar import CommandBar
+from agent_tui.tui.widgets.copyable import JOIN_LINK
 from agent_tui.tui.widgets.detail import Detail
-from agent_tui.tui.widgets.detail_text import JOIN_LINK, Tab, copyable
+from agent_tui.tui.widgets.detail_text import Tab
 from agent_tui.tui.widgets.header import ONLINE
 from agent_tui.tui.widgets.log_pane import LogPane
+from agent_tui.tui.widgets.log_view import LogView
 from agent_tui.tui.widgets.problems import problems
-from agent_tui.tui.widgets.processes import SERVICES, Entry, Processes
+from agent_tui.tui.widgets.processes import SERVICES, Processes
 from agent_tui.tui.widgets.splits import Split, SplitBody
 from agent_tui.tui.widgets.start_pane import StartPane
 from agent_tui.tui.widgets.text import one_line, project_path
@@ -49,7 +52,7 @@ Handler = Callable[[], Awaitable[None]]
 
 
 class ActionHandlers(Handlers):
-    """One method per action, of the action's name; those about tuning are in `TuningActions`."""
+    """One method per action without a target; those about tuning are in `TuningActions`."""
 
     def __init__(self, app: "AgentTuiApp") -> None:
         super().__init__(app)
@@ -59,6 +62,7 @@ class ActionHandlers(Handlers):
         self._by_name: dict[str, Handler] = {
             action.name: getattr(self.tuning, action.name, None) or getattr(self, action.name)
             for action in ACTIONS
+            if action.target is None
         }
 
     def of(self, name: str) -> Handler:
@@ -163,9 +167,6 @@ class ActionHandlers(Handlers):
             raise UserError("select a running process first")
         self._open_tab(Tab.STACKS)
 
-    async def sort(self) -> None:
-        self.app.panel(Processes).sort_by_next()
-
     async def job(self) -> None:
         page = JobsPage(self.context, self._selected_job, self.app.ui_state.order_of(JOBS))
         await self.app.push_screen_wait(page)
@@ -180,74 +181,31 @@ class ActionHandlers(Handlers):
         await self.app.push_screen_wait(JobPage(self.context, job_id))
 
     async def breaches(self) -> None:
-        await self.app.push_screen_wait(BreachesPage(self.context))
+        await self.open_breaches()
 
-    # -- log lines -----------------------------------------------------------------------------------------
+    async def open_breaches(self, chosen: str | None = None) -> None:
+        """Open the breaches page, with the breach of that key selected."""
+        await self.app.push_screen_wait(BreachesPage(self.context, chosen))
 
-    @property
-    def _pane(self) -> LogPane:
-        """The log pane, shown."""
-        self._show_detail(shown=False)
-        return self.app.panel(LogPane)
-
-    async def owner(self) -> None:
-        process, pane = self.app.panel(Processes).selected, self._pane
-        pane.owner = None if process is None or pane.owner == process.id else process.id
-
-    async def find(self) -> None:
-        """Filter the process table if it has the focus, or else find text in the logs."""
-        processes = self.app.panel(Processes)
-        if processes.has_focus:
-            self.app.panel(CommandBar).open(Prompt.FILTER, processes.filter)
-        else:
-            self._pane.start_find()
-
-    async def find_next(self) -> None:
-        self._pane.find_next()
-
-    async def find_previous(self) -> None:
-        self._pane.find_previous()
-
-    async def only_found(self) -> None:
-        self._pane.toggle_only_found()
-
-    async def log_filters(self) -> None:
-        self._pane.choose_filters()
-
-    async def go_to_time(self) -> None:
-        self._pane.start_time()
-
-    async def fold(self) -> None:
-        self._pane.fold()
-
-    async def fold_all(self) -> None:
-        self._pane.fold_all()
-
-    async def copy_lines(self) -> None:
-        """Copy log lines if the logs have the focus, or else something about the selected row."""
-        if self.app.panel(LogPane).has_focus_within or self.app.panel(Processes).selected_entry is None:
-            self._pane.copy()
-        else:
-            await self._copy_of(self.app.panel(Processes).selected_entry)
-
-    async def _copy_of(self, entry: Entry | None) -> None:
-        facts = copyable(entry, self.app.state)
-        picked = (
-            await self.app.push_screen_wait(Pick("Copy", facts))
-            if len(facts) > 1
-            else next(iter(facts), None)
-        )
+    async def copy(self, facts: Mapping[str, str]) -> None:
+        """Copy one of these texts, which the user picks if there are several."""
+        picked = await self.app.push_screen_wait(Pick("Copy", facts)) if len(facts) > 1 else next(iter(facts))
         if picked == JOIN_LINK:
             await self._copy_link_to(facts["room"])
         elif picked is not None:
             self.app.copy_to_clipboard(facts[picked])
             self.app.notify_line(f"copied {picked}: {facts[picked]}")
 
-    async def export_logs(self) -> None:
-        self._pane.export(self.app.exports)
+    # -- log lines -----------------------------------------------------------------------------------------
 
-    async def follow(self) -> None:
-        self._pane.follow = True
+    async def owner(self) -> None:
+        process, pane = self.app.panel(Processes).selected, self.app.panel(LogPane)
+        self._show_detail(shown=False)
+        pane.owner = None if process is None or pane.owner == process.id else process.id
+
+    async def export_logs(self) -> None:
+        rows = self.app.panel(LogView).rows
+        await self.app.push_screen_wait(LogExport(rows.shown, self.app.exports))
 
     async def level(self) -> None:
         higher = [level for level in LEVELS if level > self.app.engine.state.settings.log_level]
@@ -317,7 +275,8 @@ class ActionHandlers(Handlers):
         self.app.panel(Detail).focus_content()
 
     async def focus_logs(self) -> None:
-        self._pane.focus_lines()
+        self._show_detail(shown=False)
+        self.app.panel(LogView).focus()
 
     async def next_tab(self) -> None:
         self._step(1)
@@ -375,7 +334,7 @@ class ActionHandlers(Handlers):
         self.app.notify_line(f"saved {project_path(str(path))}, secrets masked")
 
     async def command(self) -> None:
-        self.app.panel(CommandBar).open(Prompt.COMMAND)
+        self.app.panel(CommandBar).open()
 
     async def run_command(self, text: str) -> None:
         """Run a command as typed after `:`. Raise UserError if it is none, or if it cannot run now."""
@@ -394,7 +353,7 @@ class ActionHandlers(Handlers):
             case name:
                 if not BY_NAME[name].enabled(self.app.state):
                     raise UserError(f":{name} is not available now")
-                await self.of(name)()
+                await self.app.act(name)
 
     async def _set(self, name: str, value: str) -> None:
         if (await self.app.ask(cmd.SetOptions({name: value}), quiet=False)).ok:

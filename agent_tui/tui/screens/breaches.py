@@ -1,28 +1,30 @@
 """The breaches page: memory warnings and limit events, and the memory graph of the selected one's process."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import OptionList, Static
 
 from agent_tui.model.state import AppState
 from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.screens.page import LivePage, PageContext
+from agent_tui.tui.widgets import copyable
 from agent_tui.tui.widgets.breaches import (
     Breach,
-    BreachFilter,
     Kind,
+    Order,
     breach_line,
     breach_memory,
-    filter_line,
+    choices,
     no_breaches,
     shown,
 )
 from agent_tui.tui.widgets.line_list import LineList
-from agent_tui.tui.widgets.text import Line, Span, Tone, to_content, to_contents
+from agent_tui.tui.widgets.text import Line, Span, Tone, to_contents
 
 
 class BreachesPage(LivePage):
@@ -31,7 +33,6 @@ class BreachesPage(LivePage):
     DEFAULT_CSS = """
     BreachesPage {
         #breach-kinds { height: 1; width: 1fr; }
-        #breach-find { height: 1; border: none; padding: 0; background: $panel; }
         #breach-list { height: 1fr; min-height: 4; margin: 1 0 0 0; }
         #breach-memory { height: 45%; max-height: 16; margin: 1 0 0 0; }
     }
@@ -40,43 +41,51 @@ class BreachesPage(LivePage):
         Binding("a", f"kind({Kind.ALL.value!r})", show=False),
         Binding("w", f"kind({Kind.WARNINGS.value!r})", show=False),
         Binding("l", f"kind({Kind.LIMITS.value!r})", show=False),
-        Binding("slash", "find", show=False),
+        Binding("S", "sort", show=False, id="sort"),
     ]
 
-    def __init__(self, context: PageContext) -> None:
+    def __init__(self, context: PageContext, chosen: str | None = None) -> None:
+        """`chosen` is the key of the breach that is selected first."""
         super().__init__(context)
-        self._filter = BreachFilter()
+        self._first = chosen
+        self._kind = Kind.ALL
+        self._order = Order.NEWEST
         self._breaches: dict[str, Breach] = {}
+        self._choices = Static(id="breach-kinds", markup=False)
+        self._list = LineList(facts=self._facts, id="breach-list")
+        self._memory = Static(id="breach-memory", markup=False)
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="page-box") as box:
             box.border_title = "Breaches"
-            box.border_subtitle = "Enter open job · / find · Esc close"
-            yield Static(id="breach-kinds", markup=False)
-            yield Input(placeholder="/ room, pid, or job", id="breach-find")
-            yield LineList(id="breach-list")
-            yield Static(id="breach-memory", markup=False)
+            box.border_subtitle = "Enter open job · / filter · S sort · y copy · Esc close"
+            yield self._choices
+            yield self._list
+            yield self._memory
 
     def on_mount(self) -> None:
-        self.query_one(LineList).focus()
+        self._list.focus()
 
     # -- painting ----------------------------------------------------------------------------------------
 
     def paint(self) -> None:
         state = self.state
-        self._breaches = dict(shown(state, self._filter))
+        self._breaches = dict(shown(state, self._kind, self._order))
         rows = [(key, breach_line(ts, warned, state)) for key, (ts, warned) in self._breaches.items()]
-        self.query_one(LineList).show(rows or [("", (_nothing(state),))])
-        kinds = filter_line(self._filter, len(rows), len(state.breaches))
-        self.query_one("#breach-kinds", Static).update(to_content(kinds))
+        self._list.show_rows(rows or [("", (_nothing(state),))])
+        if self._first is not None:
+            self._list.choose(self._first)
+            self._first = None
+        text = choices(self._kind, self._order, len(rows), len(state.breaches))
+        self._choices.update(text)
         self._show_memory()
 
     def _show_memory(self) -> None:
-        memory = self.query_one("#breach-memory", Static)
-        memory.update(to_contents(self._memory(memory.size.width, memory.size.height)))
+        size = self._memory.size
+        self._memory.update(to_contents(self._memory_lines(size.width, size.height)))
 
-    def _memory(self, width: int, height: int) -> tuple[Line, ...]:
-        breach = self._breaches.get(self.query_one(LineList).chosen or "")
+    def _memory_lines(self, width: int, height: int) -> tuple[Line, ...]:
+        breach = self._breaches.get(self._list.chosen or "")
         if breach is None:
             return ()
         return breach_memory(breach, self.state, self.now, width, height)
@@ -84,27 +93,18 @@ class BreachesPage(LivePage):
     # -- keys --------------------------------------------------------------------------------------------
 
     def action_kind(self, kind: str) -> None:
-        self._filter = BreachFilter(Kind(kind), self._filter.text)
+        self._kind = Kind(kind)
         self.repaint()
 
-    def action_find(self) -> None:
-        self.query_one(Input).focus()
-
-    def action_close(self) -> None:
-        """Leave the text box if it has the focus, otherwise close the page."""
-        if self.query_one(Input).has_focus:
-            self.query_one(LineList).focus()
-        else:
-            super().action_close()
-
-    @on(Input.Changed)
-    def text_changed(self, event: Input.Changed) -> None:
-        self._filter = BreachFilter(self._filter.kind, event.value)
+    def action_sort(self) -> None:
+        """Sort by the next order: the newest first, the most memory first, or by process."""
+        orders = list(Order)
+        self._order = orders[(orders.index(self._order) + 1) % len(orders)]
         self.repaint()
 
-    @on(Input.Submitted)
-    def text_entered(self) -> None:
-        self.query_one(LineList).focus()
+    def _facts(self, key: str) -> Mapping[str, str]:
+        breach = self._breaches.get(key)
+        return copyable.of_breach(breach[1] if breach else None, self.state)
 
     @on(OptionList.OptionHighlighted)
     def chosen(self) -> None:
@@ -112,7 +112,7 @@ class BreachesPage(LivePage):
 
     @on(OptionList.OptionSelected)
     def opened(self, event: OptionList.OptionSelected) -> None:
-        breach = self._breaches.get(self.query_one(LineList).key_at(event.option_index))
+        breach = self._breaches.get(self._list.key_at(event.option_index))
         if breach is None:
             return
         if breach[1].job_id is None:
@@ -124,4 +124,4 @@ class BreachesPage(LivePage):
 def _nothing(state: AppState) -> Span:
     if not state.breaches:
         return no_breaches(state)
-    return Span("no breach matches the filters: a shows all, / edits the text", Tone.DIM)
+    return Span("no breach of this kind: a shows all", Tone.DIM)

@@ -37,7 +37,7 @@ class JobsPage(LivePage):
     def compose(self) -> ComposeResult:
         with Vertical(classes="page-box") as box:
             box.border_title = "Jobs"
-            box.border_subtitle = "Enter open · S sort · Esc close"
+            box.border_subtitle = "Enter open · / filter · S sort · y copy · Esc close"
             yield self.table
             yield Static(id="jobs-note", markup=False)
 

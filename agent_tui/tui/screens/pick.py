@@ -39,7 +39,7 @@ class Pick(Page[str | None]):
 
     def on_mount(self) -> None:
         rows = self.query_one(LineList)
-        rows.show(
+        rows.show_rows(
             [
                 (name, (Span(pad(name, NAME_WIDTH) + " ", Tone.DIM), Span(brief(text))))
                 for name, text in self._entries.items()

@@ -1,22 +1,22 @@
 """The breaches panel, and the texts of the breaches page: memory warnings and limit events, newest first."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 
-from textual.app import ComposeResult
-from textual.containers import VerticalScroll
-from textual.widgets import Static
+from textual.content import Content
+from textual.style import Style
 
 from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.events import MemoryWarned, ProcessState
 from agent_tui.model.reduce import HISTORY
 from agent_tui.model.state import AppState
 from agent_tui.model.time_series import TimeSeries
+from agent_tui.tui.widgets import copyable
+from agent_tui.tui.widgets.line_list import LineList, Rows
 from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.memory_plot import Levels, memory_lines
 from agent_tui.tui.widgets.plot import Mark
-from agent_tui.tui.widgets.text import Line, Span, Tone, clip, grouped, one_line, to_contents
+from agent_tui.tui.widgets.text import MUTED, Line, Span, Tone, clip, grouped, one_line
 
 Breach = tuple[float, MemoryWarned]
 """Unix seconds and the event."""
@@ -29,44 +29,51 @@ class Kind(StrEnum):
     WARNINGS = "warnings"
     LIMITS = "limits"
 
-
-@dataclass(frozen=True, slots=True)
-class BreachFilter:
-    """Shows breaches of one kind, with `text` in their room, pid, process id, or job id."""
-
-    kind: Kind = Kind.ALL
-    text: str = ""
-
-    def passes(self, warned: MemoryWarned, state: AppState) -> bool:
-        """Return whether a breach is shown; case does not matter."""
-        if self.kind is not Kind.ALL and warned.over_limit is not (self.kind is Kind.LIMITS):
-            return False
-        job = state.jobs.get(warned.job_id) if warned.job_id else None
-        names = (job.room if job else "", str(warned.pid), warned.process_id, warned.job_id or "")
-        wanted = self.text.strip().casefold()
-        return any(wanted in name.casefold() for name in names)
+    def has(self, warned: MemoryWarned) -> bool:
+        """Return whether a breach is of this kind."""
+        return self is Kind.ALL or warned.over_limit is (self is Kind.LIMITS)
 
 
-def shown(state: AppState, wanted: BreachFilter) -> tuple[tuple[str, Breach], ...]:
-    """Return the breaches that pass the filter, newest first, each with a stable, unique key."""
+class Order(StrEnum):
+    """How breaches are sorted."""
+
+    NEWEST = "newest"
+    MEMORY = "memory"
+    PROCESS = "process"
+
+
+_SORTED_BY: dict[Order, Callable[[tuple[str, Breach]], float]] = {
+    Order.NEWEST: lambda row: -row[1][0],
+    Order.MEMORY: lambda row: -row[1][1].used_mb,
+    Order.PROCESS: lambda row: row[1][1].pid,
+}
+
+
+def shown(
+    state: AppState, kind: Kind = Kind.ALL, order: Order = Order.NEWEST
+) -> tuple[tuple[str, Breach], ...]:
+    """Return the breaches of a kind in order, and if equal newest first, with stable, unique keys."""
     seen: dict[str, int] = {}
     keyed: list[tuple[str, Breach]] = []
     for ts, warned in state.breaches:
         name = f"{ts} {warned.process_id}"
         seen[name] = seen.get(name, 0) + 1
-        if wanted.passes(warned, state):
+        if kind.has(warned):
             keyed.append((f"{name} {seen[name]}", (ts, warned)))
-    return tuple(reversed(keyed))
+    keyed.reverse()
+    return tuple(sorted(keyed, key=_SORTED_BY[order]))
 
 
-def filter_line(wanted: BreachFilter, count: int, total: int) -> Line:
-    """Return the keys that select a kind, the selected one marked, and how many breaches pass."""
-    spans: list[Span] = []
-    for key, kind in (("a", Kind.ALL), ("w", Kind.WARNINGS), ("l", Kind.LIMITS)):
-        tone = Tone.STRONG if kind is wanted.kind else Tone.DIM
-        mark = "●" if kind is wanted.kind else " "
-        spans += [Span(f"{mark} ", Tone.GOOD), Span(f"{key} {kind}   ", tone)]
-    return (*spans, Span(f"{count} of {total}", Tone.DIM))
+def choices(kind: Kind, order: Order, count: int, total: int) -> Content:
+    """Return the keys that select a kind and an order, what they select when clicked, and how many rows."""
+    parts: list[Content] = []
+    for key, each in (("a", Kind.ALL), ("w", Kind.WARNINGS), ("l", Kind.LIMITS)):
+        style = "bold" if each is kind else MUTED
+        mark = Content.styled("● " if each is kind else "  ", Tone.GOOD.value)
+        click = Style.from_meta({"@click": f"screen.kind({each.value!r})"})
+        parts.append((mark + Content.styled(f"{key} {each}", style)).stylize(click))
+    sort = Content.styled(f"S by {order}", MUTED).stylize(Style.from_meta({"@click": "screen.sort"}))
+    return Content("   ").join([*parts, sort, Content.styled(f"{count} of {total}", MUTED)])
 
 
 def breach_memory(breach: Breach, state: AppState, now: float, width: int, height: int) -> tuple[Line, ...]:
@@ -100,15 +107,18 @@ SHOWN = 50
 """Processes in the panel; the title counts all breaches."""
 
 
-def breach_lines(state: AppState) -> tuple[Line, ...]:
-    """Return one line per process: its newest breach, and how many it had. The newest process comes first."""
-    groups: dict[str, list[Breach]] = {}
-    for ts, warned in reversed(state.breaches):
-        groups.setdefault(warned.process_id, []).append((ts, warned))
-    lines = [_group_line(group, state) for group in list(groups.values())[:SHOWN]]
+def breach_rows(state: AppState) -> Rows:
+    """Return a row per process: its newest breach, and how many it had. The newest process comes first."""
+    groups: dict[str, list[tuple[str, Breach]]] = {}
+    for key, breach in shown(state):
+        groups.setdefault(breach[1].process_id, []).append((key, breach))
+    rows = [
+        (group[0][0], _group_line([each for _, each in group], state))
+        for group in list(groups.values())[:SHOWN]
+    ]
     if len(groups) > SHOWN:
-        lines.append((Span(f"{len(groups) - SHOWN} more processes · B show all", Tone.DIM),))
-    return tuple(lines) or ((no_breaches(state),),)
+        rows.append(("", (Span(f"{len(groups) - SHOWN} more processes · B show all", Tone.DIM),)))
+    return tuple(rows) or (("", (no_breaches(state),)),)
 
 
 def _group_line(group: Sequence[Breach], state: AppState) -> Line:
@@ -157,38 +167,37 @@ def breach_line(ts: float, warned: MemoryWarned, state: AppState) -> Line:
     )
 
 
-class Breaches(VerticalScroll):
-    """The breaches panel: the newest memory warnings and limit events."""
+class Breaches(LineList):
+    """The breaches panel: the newest memory warnings and limit events; Enter opens the breaches page."""
 
     DEFAULT_CSS = """
     Breaches {
         height: auto;
         border: round $panel-lighten-2;
         border-title-color: $foreground;
-        scrollbar-size: 1 1;
         &:focus { border: round $accent; }
         &.-none { border: none; padding: 0 1; max-height: 1; }
-        & > Static { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }
+        & > .option-list--option-highlighted { background: transparent; }
     }
     """
 
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id)
+        super().__init__(facts=self._facts_of, id=id)
         self.border_title = "Breaches"
-        self._lines: tuple[Line, ...] = ()
-        self._body = Static(markup=False)
-
-    def compose(self) -> ComposeResult:
-        yield self._body
+        self._state = AppState()
 
     def on_mount(self) -> None:
         self.show(AppState(), 0.0)
 
     def show(self, state: AppState, now: float) -> None:
         """Show the breaches of the state."""
-        lines = breach_lines(state)
+        if state is self._state:
+            return
+        self._state = state
         self.set_class(not state.breaches, "-none")
-        if lines != self._lines:
-            self._lines = lines
-            self.border_title = f"Breaches {len(state.breaches)}" if state.breaches else "Breaches"
-            self._body.update(to_contents(lines))
+        self.show_rows(breach_rows(state))
+        self.border_title = f"Breaches {len(state.breaches)}" if state.breaches else "Breaches"
+
+    def _facts_of(self, key: str) -> Mapping[str, str]:
+        breach = dict(shown(self._state)).get(key)
+        return copyable.of_breach(breach[1] if breach else None, self._state)

@@ -1,8 +1,7 @@
-"""The line for commands (`:`) and filters (`/`), above the footer while it is open."""
+"""The line for commands (`:`), above the footer while it is open."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
@@ -21,13 +20,6 @@ if TYPE_CHECKING:
 HISTORY = 50
 SHOWN = 8
 """Completions beside the input."""
-
-
-class Prompt(StrEnum):
-    """What the line is for; the value is shown before the input."""
-
-    COMMAND = ":"
-    FILTER = "/"
 
 
 class CommandInput(Input):
@@ -62,7 +54,7 @@ class CommandInput(Input):
 
 
 class CommandBar(Horizontal):
-    """One line of input. Messages say what was typed; the app acts on it."""
+    """One line of input; the app runs what was entered."""
 
     DEFAULT_CSS = """
     CommandBar {
@@ -82,19 +74,11 @@ class CommandBar(Horizontal):
 
         text: str
 
-    @dataclass
-    class Filtered(Message):
-        """The filter changed; an empty text shows all rows."""
-
-        text: str
-
     def __init__(self, complete: Callable[[str], tuple[str, ...]], *, id: str | None = None) -> None:
         """`complete(text)` returns the lines that the typed text can become."""
         super().__init__(id=id)
         self._complete = complete
-        self._prompt = Prompt.COMMAND
         self._field = CommandInput(compact=True, select_on_focus=False, restrict=PRINTABLE)
-        self._sign = Static(id="command-sign", markup=False)
         self._note = Static(id="command-note", markup=False)
         self._before: Widget | None = None
         self._typed = ""
@@ -104,17 +88,16 @@ class CommandBar(Horizontal):
         self._past_at = 0
 
     def compose(self) -> ComposeResult:
-        yield self._sign
+        yield Static(":", id="command-sign", markup=False)
         yield self._field
         yield self._note
 
-    def open(self, prompt: Prompt, text: str = "") -> None:
+    def open(self) -> None:
         """Show the line and move the focus into it."""
         if not self.has_class("-open"):
             self._before = self.screen.focused
-        self._prompt, self._typed, self._at, self._past_at = prompt, text, -1, len(self._past)
-        self._sign.update(prompt.value)
-        self._put(text)
+        self._typed, self._at, self._past_at = "", -1, len(self._past)
+        self._put("")
         self._show_note()
         self.add_class("-open")
         self.screen.set_focus(self._field)  # at once: the next keys may already be there
@@ -130,21 +113,16 @@ class CommandBar(Horizontal):
         self._field.cursor_position = len(text)
 
     def _show_note(self) -> None:
-        if self._prompt is Prompt.FILTER:
-            note = "Enter keep · Esc show all"
-        else:
-            found = self._complete(self._typed)
-            words = [one_line(each.rpartition(" ")[2], 24) for each in found[:SHOWN]]
-            more = " …" if len(found) > SHOWN else ""
-            note = f"Tab {' '.join(words)}{more}" if words else "Enter run · Esc close"
+        found = self._complete(self._typed)
+        words = [one_line(each.rpartition(" ")[2], 24) for each in found[:SHOWN]]
+        more = " …" if len(found) > SHOWN else ""
+        note = f"Tab {' '.join(words)}{more}" if words else "Enter run · Esc close"
         self._note.update(Content(note))
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
         event.stop()
         self._typed, self._at = event.value, -1
-        if self._prompt is Prompt.FILTER:
-            self.post_message(self.Filtered(event.value))
         self._show_note()
 
     @on(Input.Submitted)
@@ -152,21 +130,17 @@ class CommandBar(Horizontal):
         event.stop()
         text = event.value.strip()
         self._close()
-        if self._prompt is Prompt.COMMAND and text:
+        if text:
             self._past = [*(each for each in self._past if each != text), text][-HISTORY:]
             self.post_message(self.Entered(text))
 
     @on(CommandInput.Left)
     def _left(self) -> None:
         self._close()
-        if self._prompt is Prompt.FILTER:
-            self.post_message(self.Filtered(""))
 
     @on(CommandInput.Wanted)
     def _wanted(self, event: CommandInput.Wanted) -> None:
         event.stop()
-        if self._prompt is Prompt.FILTER:
-            return
         if event.past:
             self._past_at = min(max(self._past_at + event.step, 0), len(self._past))
             self._put(self._past[self._past_at] if self._past_at < len(self._past) else "")

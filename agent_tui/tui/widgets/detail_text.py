@@ -48,28 +48,6 @@ class Stacks:
     at: float
 
 
-JOIN_LINK = "join link"
-
-
-def copyable(entry: Entry | None, state: AppState) -> dict[str, str]:
-    """Return what can be copied about the entry, by name. The text of `JOIN_LINK` only describes the link."""
-    if entry is None:
-        return {}
-    process = entry if isinstance(entry, ProcessView) else None
-    job = job_of(entry, state)
-    room = entry.room if isinstance(entry, DispatchView) else job.room if job is not None else ""
-    why = entry.lost if isinstance(entry, DispatchView) else (job.reason if job else "") or entry.reason or ""
-    has_media = state.server is not None and state.server.media
-    facts = {
-        "room": room,
-        "job": entry.job_id or "",
-        "pid": str(process.pid or "") if process is not None else "",
-        "reason": why,
-        JOIN_LINK: "a link into the room; its token is valid for one hour" if room and has_media else "",
-    }
-    return {name: text for name, text in facts.items() if text}
-
-
 def entry_title(entry: Entry | None, state: AppState) -> str:
     """Return what the tabs are about: a room, or a process."""
     if entry is None:

@@ -6,7 +6,7 @@ from agent_tui.model.events import EndedBy
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import LIVE_PHASES, AppState, JobTimes, JobView
 from agent_tui.tui.widgets.endings import job_ended, job_status
-from agent_tui.tui.widgets.log_index import MAX_ROWS, line_count
+from agent_tui.tui.widgets.log_rows import MAX_ROWS, line_count
 from agent_tui.tui.widgets.log_text import Columns, Role, clock, row_parts
 from agent_tui.tui.widgets.memory_plot import Levels, memory_lines
 from agent_tui.tui.widgets.plot import Mark

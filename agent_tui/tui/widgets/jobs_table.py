@@ -4,11 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from agent_tui.model.state import LIVE_PHASES, AppState, JobView
+from agent_tui.tui.widgets import copyable
 from agent_tui.tui.widgets.endings import job_ended, job_status, signal_name
 from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.table import Column, Order, Row, Table
@@ -106,7 +106,6 @@ class JobsTable(Table[JobView]):
         Binding("enter", "open", "Open"),
         Binding("j", "cursor_down", show=False),
         Binding("k", "cursor_up", show=False),
-        Binding("S", "sort_by_next", "Sort", show=False),
     ]
     DEFAULT_CSS = """
     JobsTable { height: 1fr; background: transparent; }
@@ -134,15 +133,9 @@ class JobsTable(Table[JobView]):
         self.test_loads = not self.test_loads
         self._paint()
 
-    def action_sort_by_next(self) -> None:
-        self.sort_by_next()
-
     def action_open(self) -> None:
         if self.chosen is not None:
             self.post_message(self.Opened(self.chosen))
 
-    def on_click(self, event: events.Click) -> None:
-        row = event.style.meta.get("row", -1)
-        if self.is_valid_row_index(row):
-            self.move_cursor(row=row)
-            self.action_open()
+    def copyable(self) -> Mapping[str, str]:
+        return copyable.of_job(self._state.jobs.get(self.chosen or ""), self._state)

@@ -1,19 +1,22 @@
 """A list of lines whose cursor stays on its line when others are added or removed."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from agent_tui.tui.widgets.text import Line, to_content
+from agent_tui.tui.widgets.listing import Listing
+from agent_tui.tui.widgets.text import Line, Span, Tone, to_content
 
 Rows = Sequence[tuple[str, Line]]
-"""Unique keys and their lines."""
+"""Unique keys and their lines; the key is empty for a line that is no row, such as what appears here."""
+
+NO_MATCH: Line = (Span("no row contains this text · Esc show all", Tone.DIM),)
 
 
-class LineList(OptionList):
+class LineList(OptionList, Listing):
     """A list of rows, each with a key."""
 
     DEFAULT_CSS = """
@@ -35,8 +38,13 @@ class LineList(OptionList):
         Binding("k", "cursor_up", show=False),
     ]
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(
+        self, *, facts: Callable[[str], Mapping[str, str]] = lambda key: {}, id: str | None = None
+    ) -> None:
+        """`facts(key)` returns the texts that can be copied about a row, by name."""
         super().__init__(id=id, markup=False, compact=True)
+        self._facts = facts
+        self._all: Rows = ()
         self._keys: tuple[str, ...] = ()
         self._rows: tuple[Line, ...] = ()
 
@@ -55,8 +63,23 @@ class LineList(OptionList):
         """Return the key of the line at `index`."""
         return self._keys[index]
 
-    def show(self, rows: Rows) -> None:
+    def copyable(self) -> Mapping[str, str]:
+        return self._facts(self.chosen) if self.chosen else {}
+
+    def show_rows(self, rows: Rows) -> None:
         """Show these rows; the cursor stays on the row with the same key, or moves to the first row."""
+        self._all = rows
+        self.refilter()
+
+    def refilter(self) -> None:
+        named = [row for row in self._all if row[0]]
+        kept = [(key, line) for key, line in named if self.keeps("".join(span.text for span in line))]
+        self.note_count(len(kept), len(named))
+        if named and not kept:
+            kept = [("", NO_MATCH)]
+        self._put(kept if named else self._all)
+
+    def _put(self, rows: Rows) -> None:
         keys, lines = tuple(key for key, _ in rows), tuple(line for _, line in rows)
         if keys == self._keys:
             for at, (line, before) in enumerate(zip(lines, self._rows, strict=True)):

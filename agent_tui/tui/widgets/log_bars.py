@@ -1,8 +1,10 @@
 """The bars of the log pane: the title above the lines, and the prompts below them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual import events
 from textual.app import ComposeResult
@@ -14,9 +16,95 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from agent_tui.model.logs import LogLevel
-from agent_tui.tui.widgets.log_query import toggled
-from agent_tui.tui.widgets.log_text import TITLE_ROLES, Piece, Title, title_pieces
-from agent_tui.tui.widgets.text import one_line
+from agent_tui.tui.widgets.log_filter import Chip, toggled
+from agent_tui.tui.widgets.log_text import TITLE_ROLES, Parts, Role
+from agent_tui.tui.widgets.text import clip, counted, grouped, one_line
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """The content of the title line."""
+
+    level: LogLevel
+    chips: tuple[Chip, ...] = ()
+    needle: str = ""
+    only_matches: bool = False
+    rank: int = 0
+    found: int = 0
+    scanned: int | None = None
+    """Progress of a scan in percent; None without one."""
+    picked: int = 0
+    """Number of lines in the selected range; 0 or 1 is no range."""
+    follow: bool = True
+    wrap: bool = False
+    unseen: int = 0
+    dropped: int = 0
+    lines: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of the title: the name that a click sends, its text, and its drop priority (highest first)."""
+
+    name: str
+    parts: tuple[tuple[str, Role], ...]
+    drop_priority: int
+
+
+def title_pieces(title: Title, width: int) -> tuple[list[Piece], list[Piece]]:
+    """Return the title's left and right pieces that fit the width."""
+    count = len(title.chips)
+    chips = [Piece(chip.name, ((f"{chip.label} ×", Role.KEY),), 5) for chip in title.chips]
+    short = Piece("log_filters", ((f"{counted(count, 'filter')} ▾", Role.KEY),), 0)
+    left = [
+        Piece("", (("Logs", Role.TITLE),), 4),
+        Piece("log_filters", ((f"{title.level.label} ▾", Role.KEY),), 0),
+        *(chips or [Piece("log_filters", (("all ▾", Role.KEY),), 3)]),
+        Piece("find", tuple(_find(title)), 2 if title.needle or title.scanned is not None else 3),
+    ]
+    right = [
+        Piece("", ((counted(title.lines, "line"), Role.QUIET),), 6),
+        *([Piece("wrap", (("wrap", Role.KEY),), 4)] if title.wrap else []),
+        Piece("follow", tuple(_follow(title)), 0),
+    ]
+    if title.picked > 1:
+        right[0] = Piece(
+            "copy_lines", ((f"{grouped(title.picked)} selected ", Role.TEXT), ("y", Role.KEY)), 3
+        )
+    if title.dropped:
+        right.insert(0, Piece("", ((f"⚠ {grouped(title.dropped)} dropped", Role.WARN_WORD),), 1))
+    for priority in (6, 5, 4, 3, 2, 1):
+        if _cells(left) + _cells(right) + 1 <= width:
+            break
+        if priority == 5 and chips:
+            left.insert(left.index(chips[0]), short)
+        left = [piece for piece in left if piece.drop_priority != priority]
+        right = [piece for piece in right if piece.drop_priority != priority]
+    return left, right
+
+
+def _find(title: Title) -> Parts:
+    progress = "" if title.scanned is None else f"{title.scanned}%"
+    if not title.needle:
+        return (
+            [(f"filtering… {progress}", Role.TEXT)] if progress else [("/ ", Role.KEY), ("find", Role.QUIET)]
+        )
+    needle = clip(one_line(title.needle), 20)
+    count = f"{title.rank}/{title.found}" if title.rank else counted(title.found, "match", "matches")
+    only = " only" if title.only_matches else ""
+    result = f"searching… {progress}" if progress else (count if title.found else "no match")
+    return [(f"/{needle}", Role.FOUND), (f" {result}{only}", Role.TEXT)]
+
+
+def _follow(title: Title) -> Parts:
+    if title.follow:
+        return [("● follow", Role.GOOD)]
+    new = f"+{grouped(title.unseen)} new " if title.unseen else ""
+    return [("‖ paused ", Role.WARN_WORD), (new, Role.TEXT), (" f ", Role.KEY), ("follow", Role.QUIET)]
+
+
+def _cells(pieces: Iterable[Piece]) -> int:
+    return sum(3 + sum(cell_len(text) for text, _ in piece.parts) for piece in pieces)
 
 
 class LogTitle(Widget):
@@ -75,15 +163,7 @@ class LogTitle(Widget):
 
 
 class PromptInput(Input):
-    """The input of a prompt; list keys go to the log lines."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Close", show=False)]
-
-    class Left(Message):
-        """The user pressed Escape."""
-
-    def action_leave(self) -> None:
-        self.post_message(self.Left())
+    """The input of a prompt."""
 
 
 class FindInput(PromptInput):
@@ -92,7 +172,6 @@ class FindInput(PromptInput):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "go(-1)", "Previous match", show=False),
         Binding("down", "go(1)", "Next match", show=False),
-        Binding("ctrl+o", "only", "Only matches", show=False),
         Binding("ctrl+r", "regex", "Regular expression", show=False),
     ]
 
@@ -102,14 +181,8 @@ class FindInput(PromptInput):
 
         step: int
 
-    class OnlyToggled(Message):
-        """The user toggled between matching lines and all lines."""
-
     def action_go(self, step: int) -> None:
         self.post_message(self.Go(step))
-
-    def action_only(self) -> None:
-        self.post_message(self.OnlyToggled())
 
     def action_regex(self) -> None:
         """Switch between a regular expression and plain text."""

@@ -9,7 +9,7 @@ from textual.widget import Widget
 
 from agent_tui.model.logs import LogLine
 from agent_tui.tui.widgets.log_rows import LogRows
-from agent_tui.tui.widgets.log_text import ROW_ROLES, Columns, Role, columns, row_parts
+from agent_tui.tui.widgets.log_text import ROW_ROLES, Columns, Role, columns, indent, row_parts
 from agent_tui.tui.widgets.text import counted
 
 CACHED_ROWS = 128
@@ -33,9 +33,9 @@ class LogPainter:
         self._plain: Style | None = None
         self._chosen: Style | None = None
 
-    def fit(self, width: int) -> None:
+    def fit(self, width: int, *, wrap: bool) -> None:
         """Adapt to a new width, in cells."""
-        self.columns = columns(width)
+        self.columns = columns(width, wrap=wrap)
         self.forget()
 
     def forget(self) -> None:
@@ -44,9 +44,10 @@ class LogPainter:
         self._plain = self._chosen = None
 
     def row(self, row: int, left: int, width: int, picked: tuple[int, int] | None) -> Strip:
-        """Return a row from column `left` on; `›` marks a row that continues to the right.
+        """Return a row whose text is scrolled by `left` cells; the columns before the text stay in place.
 
-        `picked` has the first and last index of the selected lines.
+        `›` marks a row that continues to the right. `picked` has the first and last index of the selected
+        lines.
         """
         if row >= len(self._rows):
             return Strip.blank(width, self._fill(False))
@@ -54,12 +55,14 @@ class LogPainter:
         selected = picked is not None and picked[0] <= line.index <= picked[1]
         fill = self._fill(selected)
         strip = self._whole(line, part, width, selected)
-        if strip.cell_length > left + width:
+        continues = strip.cell_length > left + width
+        if left:
+            frozen = indent(part, self.columns)
+            strip = Strip.join([strip.crop(0, frozen), strip.crop(frozen + left, left + width)])
+        if continues:
             end = Strip([Segment("›", self._style(Role.MARK) + Style(bgcolor=fill.bgcolor))], 1)
-            strip = Strip.join([strip.crop_extend(left, left + width - 1, fill), end])
-        elif left:
-            strip = strip.crop_extend(left, left + width, fill)
-        return strip
+            strip = Strip.join([strip.crop_extend(0, width - 1, fill), end])
+        return strip.extend_cell_length(width, fill)
 
     def empty(self, width: int) -> Strip:
         """Return the row of an empty pane: why there are no lines."""
@@ -87,7 +90,8 @@ class LogPainter:
         strip = self._strips.get(key)
         if strip is None:
             query, folded = self._rows.query, self._rows.is_folded(line)
-            parts = row_parts(line, part, self.columns, query, selected=selected, folded=folded)
+            wrap = self._rows.index.filter.wrap
+            parts = row_parts(line, part, self.columns, query, selected=selected, folded=folded, wrap=wrap)
             fill = self._fill(selected)
             over = Style(bgcolor=fill.bgcolor) if selected else Style.null()
             segments = [

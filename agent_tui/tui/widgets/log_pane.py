@@ -3,28 +3,22 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
+from typing import ClassVar
 
 from textual import events, on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
-from textual.message import Message
 from textual.widgets import Input
 
 from agent_tui.logs.ring import CAPACITY
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import AppState
-from agent_tui.tui.screens.log_export import LogExport
-from agent_tui.tui.screens.log_filters import LogFilters
-from agent_tui.tui.screens.log_record import LogRecord
-from agent_tui.tui.widgets.log_bars import FindInput, LogPrompt, LogTitle, PromptInput
-from agent_tui.tui.widgets.log_choices import Chosen, chips, without
-from agent_tui.tui.widgets.log_export import MAX_COPIED, as_text
-from agent_tui.tui.widgets.log_query import NOTHING, parse
-from agent_tui.tui.widgets.log_text import Title, clock
-from agent_tui.tui.widgets.log_time import EXAMPLES, parse_time
+from agent_tui.tui.screens.log_pages import LogFilters
+from agent_tui.tui.widgets.log_bars import FindInput, LogPrompt, LogTitle, PromptInput, Title
+from agent_tui.tui.widgets.log_filter import NOTHING, Chosen, chips, parse, without
+from agent_tui.tui.widgets.log_text import EXAMPLES, clock, parse_time
 from agent_tui.tui.widgets.log_view import LogView
-from agent_tui.tui.widgets.text import counted
 
 FIND_HELP = "↑ ↓ next match · Ctrl+O only matches · Ctrl+R regex · Esc close"
 TIME_HELP = f"{EXAMPLES} · Esc close"
@@ -32,7 +26,7 @@ TOO_SLOW = "search cancelled: this regular expression is too slow on these lines
 
 
 class LogPane(Vertical):
-    """The log pane. The app adds lines with `add`."""
+    """The title, the lines, and the prompts; search and filters. The app adds lines with `add`."""
 
     DEFAULT_CSS = """
     LogPane {
@@ -40,6 +34,11 @@ class LogPane(Vertical):
         &:focus-within > LogTitle { background: $primary-muted; }
     }
     """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "leave", "Close", show=False),
+        Binding("ctrl+o", "only_found", "Only matches", show=False),
+    ]
 
     def __init__(
         self,
@@ -78,10 +77,6 @@ class LogPane(Vertical):
             prompt.set_class(event.size.width < 100, "-narrow")
 
     # -- called by the app -------------------------------------------------------------------------------
-
-    def focus_lines(self) -> None:
-        """Move the focus to the lines."""
-        self._view.focus()
 
     def show(self, state: AppState, now: float) -> None:
         """Update the title from the state: owners' names and the number of dropped lines."""
@@ -140,25 +135,16 @@ class LogPane(Vertical):
         self._retitle()
 
     @property
-    def follow(self) -> bool:
-        """Whether the newest line stays in view; settable."""
-        return self._view.follow
-
-    @follow.setter
-    def follow(self, follow: bool) -> None:
-        self._view.follow = follow
-
-    @property
     def needle(self) -> str:
         """The search as typed; empty without one."""
         return self._view.rows.query.typed
 
     # -- find --------------------------------------------------------------------------------------------
 
-    def start_find(self) -> None:
+    def action_find(self) -> None:
         """Open the find prompt."""
         if not self._find.is_open:
-            self._origin = (self.follow, self._view.bottom)
+            self._origin = (self._view.follow, self._view.bottom)
         self._time.close(self._view)
         self._find.open()
 
@@ -170,27 +156,27 @@ class LogPane(Vertical):
         self._when_scanned = None
         self._view.request(replace(self._view.rows.filter, query=NOTHING, only_matches=False))
         if self._origin[0]:
-            self.follow = True
+            self._view.follow = True
 
-    def find_next(self) -> None:
+    def action_find_next(self) -> None:
         """Go to the next match; after the newest one, to the oldest."""
         self._go(1)
 
-    def find_previous(self) -> None:
+    def action_find_previous(self) -> None:
         """Go to the previous match; after the oldest one, to the newest."""
         self._go(-1)
 
-    def toggle_only_found(self) -> None:
+    def action_only_found(self) -> None:
         """Switch between matching lines and all lines."""
         if not self.needle:
-            self.start_find()
+            self.action_find()
             return
         shown = self._view.rows.filter
         self._view.request(replace(shown, only_matches=not shown.only_matches))
 
     def _go(self, step: int) -> None:
         if not self.needle:
-            self.start_find()
+            self.action_find()
             return
         view, rows = self._view, self._view.rows
         if rows.scanned is not None:  # the search is still running
@@ -200,14 +186,14 @@ class LogPane(Vertical):
             start = view.selected
         else:
             start = rows.end if step < 0 or view.bottom is None else view.bottom
-        index = rows.match_after(start) if step > 0 else rows.match_before(start)
+        index = rows.index.match_after(start) if step > 0 else rows.index.match_before(start)
         if index is not None:
             view.reveal(index)
 
     def _show_latest_found(self) -> None:
         """Select the last match before the place where the search started."""
         origin = self._origin[1]
-        index = None if origin is None else self._view.rows.match_before(origin + 1)
+        index = None if origin is None else self._view.rows.index.match_before(origin + 1)
         if index is not None:
             self._view.reveal(index)
 
@@ -224,7 +210,7 @@ class LogPane(Vertical):
         shown = self._view.rows.filter
         self._view.request(replace(shown, query=query, only_matches=shown.only_matches and bool(query)))
         if not query and self._origin[0]:
-            self.follow = True
+            self._view.follow = True
 
     @on(Input.Submitted, "FindInput")
     def _keep(self, event: Input.Submitted) -> None:
@@ -240,11 +226,6 @@ class LogPane(Vertical):
         if self.needle:
             self._go(event.step)
 
-    @on(FindInput.OnlyToggled)
-    def _toggle_only(self, event: FindInput.OnlyToggled) -> None:
-        event.stop()
-        self.toggle_only_found()
-
     @on(LogView.Scanned)
     def _scanned(self, event: LogView.Scanned) -> None:
         event.stop()
@@ -259,11 +240,11 @@ class LogPane(Vertical):
         if self._find.is_open:
             self._find.say(TOO_SLOW)
         else:
-            self._notify(TOO_SLOW, failed=True)
+            self.notify(TOO_SLOW, severity="error", markup=False)
 
     # -- go to a time --------------------------------------------------------------------------------------
 
-    def start_time(self) -> None:
+    def action_go_to_time(self) -> None:
         """Open the prompt for a time."""
         self._find.close(self._view)
         self._time.field.value = ""
@@ -299,9 +280,9 @@ class LogPane(Vertical):
             return f"no line at or before {wanted}; the oldest is {clock(oldest, millis=False)}"
         return ""
 
-    # -- filters, folds, copies ----------------------------------------------------------------------------
+    # -- filters -------------------------------------------------------------------------------------------
 
-    def choose_filters(self) -> None:
+    def action_log_filters(self) -> None:
         """Open the page of log filters; its choices take effect at once."""
 
         def choose(chosen: Chosen) -> None:
@@ -310,50 +291,14 @@ class LogPane(Vertical):
         state = self._state or AppState()
         self.app.push_screen(LogFilters(state, self._level, self._chosen, choose))
 
-    def fold(self) -> None:
-        """Fold or unfold the selected record, or else the lowest one in view."""
-        self._view.action_fold()
-
-    def fold_all(self) -> None:
-        """Fold all long records, or unfold all."""
-        self._view.fold_all()
-
-    def copy(self) -> None:
-        """Copy the selected lines as text."""
-        picked = self._view.picked
-        if picked is None:
-            self._notify("no lines selected: use ↑ ↓, Shift+↑ ↓ for several, or the mouse", failed=True)
-            return
-        lines = self._view.rows.shown(*picked)
-        text = "\n".join(map(as_text, lines))
-        if len(text) > MAX_COPIED:
-            self._notify("too long for the clipboard · X save to a file", failed=True)
-            return
-        self.app.copy_to_clipboard(text)
-        self._notify(f"copied {counted(len(lines), 'line')}")
-
-    def export(self, folder: Path) -> None:
-        """Open the page that saves the shown lines to a file; it suggests one in `folder`."""
-        self.app.push_screen(LogExport(self._view.rows.shown, folder))
-
-    def _notify(self, text: str, *, failed: bool = False) -> None:
-        self.notify(text, severity="error" if failed else "information", markup=False)
-
-    # -- messages from its widgets -----------------------------------------------------------------------
-
-    @on(PromptInput.Left)
-    @on(LogView.Released)
-    def _leave(self, event: Message) -> None:
-        event.stop()
+    def action_leave(self) -> None:
+        """Close the prompt that has the focus, or else end the search."""
         if self._time.is_open and self._time.field.has_focus:
             self._time.close(self._view, back=True)
         elif self.needle or self._find.is_open:
             self.end_find()
 
-    @on(LogView.Opened)
-    def _open(self, event: LogView.Opened) -> None:
-        event.stop()
-        self.app.push_screen(LogRecord(event.line))
+    # -- messages from its widgets -----------------------------------------------------------------------
 
     @on(LogView.Changed)
     def _changed(self, event: LogView.Changed) -> None:
@@ -363,13 +308,15 @@ class LogPane(Vertical):
     @on(LogTitle.Clicked)
     def _clicked(self, event: LogTitle.Clicked) -> None:
         event.stop()
+        view = self._view
         actions: dict[str, Callable[[], None]] = {
-            "filter": self.choose_filters,
-            "find": self.start_find,
-            "copy": self.copy,
+            "log_filters": self.action_log_filters,
+            "find": self.action_find,
+            "copy_lines": view.action_copy_lines,
+            "wrap": view.action_wrap,
         }
         if event.name == "follow":
-            self.follow = not self.follow
+            view.follow = not view.follow
         elif event.name in actions:
             actions[event.name]()
         else:
@@ -385,11 +332,12 @@ class LogPane(Vertical):
                 chips=chips(self._chosen, self._state),
                 needle=rows.query.typed,
                 only_matches=rows.filter.only_matches,
-                rank=0 if view.selected is None else rows.rank(view.selected),
-                found=rows.found,
+                rank=0 if view.selected is None else rows.index.rank(view.selected),
+                found=len(rows.index.matches),
                 scanned=rows.scanned,
-                picked=rows.count(*picked) if several and picked is not None else 0,
+                picked=len(rows.shown(*picked)) if several and picked is not None else 0,
                 follow=view.follow,
+                wrap=view.wrap,
                 unseen=view.unseen,
                 dropped=self._state.logs_dropped if self._state else 0,
                 lines=rows.end - rows.first,

@@ -1,20 +1,26 @@
-"""The texts of the log pane's rows and title, as pairs of text and role."""
+"""The texts of log lines: their rows in the pane as pairs of text and role, whole records, and times."""
 
+import json
+import math
+import re
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from rich.cells import cell_len
 
 from agent_tui.model.logs import LogLevel, LogLine
-from agent_tui.model.state import AppState
-from agent_tui.tui.widgets.log_index import MAX_ROWS, SHORTEST_FOLD, line_count
-from agent_tui.tui.widgets.log_query import NOTHING, Query
-from agent_tui.tui.widgets.text import clip, counted, grouped, one_line, pad
-
-HOST = "agent-tui"
-OWNER_WIDTH = len(HOST)
+from agent_tui.tui.widgets.log_filter import HOST, NOTHING, OWNER_WIDTH, Query, short_id
+from agent_tui.tui.widgets.log_rows import (
+    MAX_ROWS,
+    SHORTEST_FOLD,
+    fold_mark,
+    line_count,
+    row_slices,
+    shown_lines,
+)
+from agent_tui.tui.widgets.text import counted, pad
 
 
 class Role(StrEnum):
@@ -65,14 +71,9 @@ class Columns:
         return 1 + (13 if self.millis else 9) + 6 + (OWNER_WIDTH + 2 if self.owner else 0)
 
 
-def columns(width: int) -> Columns:
+def columns(width: int, *, wrap: bool = False) -> Columns:
     """Return the columns for a width in cells; milliseconds are dropped first, then the owner."""
-    return Columns(millis=width >= 100, owner=width >= 72, aligned=width >= 100)
-
-
-def short_id(name: str) -> str:
-    """Return an id from outside in at most nine cells."""
-    return clip(one_line(name), OWNER_WIDTH)
+    return Columns(millis=width >= 100, owner=width >= 72, aligned=wrap or width >= 100)
 
 
 def owner_of(line: LogLine) -> str:
@@ -97,62 +98,88 @@ def row_parts(
     *,
     selected: bool = False,
     folded: bool = False,
+    wrap: int = 0,
 ) -> Parts:
     """Return one row of a record: the first with the columns, the others indented."""
-    texts = line.text.rstrip("\n").split("\n")
+    texts = shown_lines(line.text, folded=folded)
+    rows = row_slices(line.text, folded=folded, wrap=wrap) if wrap else ()
+    if rows:
+        number, start, end = rows[min(part, len(rows) - 1)]
+    else:
+        number = min(part, len(texts) - 1)
+        start, end = 0, len(texts[number])
     word, body = _ROLES[line.level]
-    mark = ("▌" if selected else " ", Role.MARK)
-    if part and folded:
-        count = f"▸ {len(texts) - 2} lines  "
-        return [mark, (_blank(layout), Role.MARK), (count, Role.FOLD), *found(texts[-1], body, query)]
-    if part == MAX_ROWS - 1 and len(texts) > MAX_ROWS:
-        more = f"… {counted(len(texts) - part, 'more line')} · Enter show all"
-        return [mark, (_blank(layout), Role.MARK), (more, Role.QUIET)]
-    text = texts[part] if part < len(texts) else ""
+    mark: Parts = [("▌" if selected else " ", Role.MARK)]
+    if part == MAX_ROWS - 1 and (number, end) != (len(texts) - 1, len(texts[-1])):
+        more = f"… {counted(len(texts) - number, 'more line')} · Enter show all"
+        return [*mark, (_blank(layout), Role.MARK), (more, Role.QUIET)]
+    sign = fold_mark(line_count(line.text)) if folded and number == 1 and is_long(line) else ""
+    text = found(texts[number].removeprefix(sign), body, query)
+    body_parts = _cut([(sign, Role.FOLD), *text] if sign else text, start, end)
     if part:
-        return [mark, *_margin(part, len(texts), layout), *found(text, body, query)]
-    owner = owner_of(line)
+        return [*mark, *_margin(line, number, start, layout, folded=folded), *body_parts]
     return [
-        mark,
+        *mark,
         (clock(line.ts, layout.millis) + " ", Role.TIME),
         (line.level.name, word),
         (" " * (6 - len(line.level.name)), Role.MARK),
-        *([(pad(owner, OWNER_WIDTH + 2), Role.OWNER)] if layout.owner else []),
-        *found(text, body, query),
+        *([(pad(owner_of(line), OWNER_WIDTH + 2), Role.OWNER)] if layout.owner else []),
+        *body_parts,
     ]
 
 
-def _indent(layout: Columns) -> int:
-    return layout.prefix if layout.aligned else 5
+def _cut(parts: Parts, start: int, end: int) -> Parts:
+    """Return the parts from one character to another."""
+    cut: Parts = []
+    at = 0
+    for text, role in parts:
+        piece = text[max(start - at, 0) : max(end - at, 0)]
+        at += len(text)
+        if piece:
+            cut.append((piece, role))
+    return cut or [("", parts[-1][1])]
+
+
+def is_long(line: LogLine) -> bool:
+    """Return whether a record is long enough to fold."""
+    return line_count(line.text) >= SHORTEST_FOLD
+
+
+def indent(part: int, layout: Columns) -> int:
+    """Return the cells before the text of a record's row."""
+    return layout.prefix if layout.aligned or not part else 5
 
 
 def _blank(layout: Columns) -> str:
     """Return the blanks between the mark and the text of a further row."""
-    return " " * (_indent(layout) - 1)
+    return " " * (indent(1, layout) - 1)
 
 
-def _margin(part: int, count: int, layout: Columns) -> Parts:
-    """Return the indent of a further row; the second row of a long record has the fold sign."""
-    if part == 1 and count >= SHORTEST_FOLD:
+def _margin(line: LogLine, number: int, start: int, layout: Columns, *, folded: bool) -> Parts:
+    """Return the indent of a further row; the second line of an unfolded long record has the fold sign."""
+    if (number, start) == (1, 0) and not folded and is_long(line):
         return [(_blank(layout)[2:], Role.MARK), ("▾ ", Role.FOLD)]
     return [(_blank(layout), Role.MARK)]
 
 
-def fold_cells(line: LogLine, layout: Columns, *, folded: bool) -> range:
-    """Return the cells of a record's second row that fold or unfold it when clicked."""
-    count = line_count(line.text)
-    if count < SHORTEST_FOLD:
+def fold_cells(line: LogLine, part: int, layout: Columns, *, folded: bool, wrap: int = 0) -> range:
+    """Return the cells of a record's row that fold or unfold it when clicked; most rows have none."""
+    slices = row_slices(line.text, folded=folded, wrap=wrap)
+    if not is_long(line) or part >= len(slices) or slices[part][:2] != (1, 0):
         return range(0)
-    start = _indent(layout)
-    return range(start, start + len(f"▸ {count - 2} lines")) if folded else range(start - 2, start)
+    start = indent(1, layout)
+    mark = fold_mark(line_count(line.text)).rstrip()
+    return range(start, start + len(mark)) if folded else range(start - 2, start)
 
 
-def match_place(line: LogLine, query: Query, layout: Columns) -> tuple[int, int, int]:
+def match_place(line: LogLine, query: Query, layout: Columns, *, wrap: int = 0) -> tuple[int, int, int]:
     """Return the first match in a line: its row (unfolded), and the cells where it starts and ends."""
-    for part, text in enumerate(line.text.split("\n")[:MAX_ROWS]):
-        for low, high in query.spans(text):
-            start = (_indent(layout) if part else layout.prefix) + cell_len(text[:low])
-            return part, start, start + cell_len(text[low:high])
+    texts = shown_lines(line.text)
+    for part, (number, start, end) in enumerate(row_slices(line.text, wrap=wrap)):
+        for low, high in query.spans(texts[number]):
+            if start <= low < end:
+                cell = indent(part, layout) + cell_len(texts[number][start:low])
+                return part, cell, cell + cell_len(texts[number][low:high])
     return 0, 0, 0
 
 
@@ -168,101 +195,84 @@ def found(text: str, role: Role, query: Query) -> Parts:
     )
 
 
-def owner_label(owner: str, state: AppState | None) -> str:
-    """Return the label of an owner: a job with its room, a process with its pid."""
-    name = short_id(owner) or HOST
-    if state is not None and owner in state.jobs:
-        return f"{name} {clip(one_line(state.jobs[owner].room), 24)}"
-    if state is not None and owner in state.processes:
-        return f"{name} pid {state.processes[owner].pid or '–'}"
-    return name
+# -- whole records as text ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """A selected filter in the title, which a click removes: its name and its label."""
-
-    name: str
-    label: str
-
-
-@dataclass(frozen=True, slots=True)
-class Title:
-    """The content of the title line."""
-
-    level: LogLevel
-    chips: tuple[Chip, ...] = ()
-    needle: str = ""
-    only_matches: bool = False
-    rank: int = 0
-    found: int = 0
-    scanned: int | None = None
-    """Progress of a scan in percent; None without one."""
-    picked: int = 0
-    """Number of lines in the selected range; 0 or 1 is no range."""
-    follow: bool = True
-    unseen: int = 0
-    dropped: int = 0
-    lines: int = 0
+def as_text(line: LogLine) -> str:
+    """Return a record as text: date, level, owner, text; further lines of the record follow unchanged."""
+    owner = line.job_id or line.source.process_id or HOST
+    logger = f"{line.logger}: " if line.logger else ""
+    stamp = f"{date(line.ts)}{clock(line.ts, millis=True)}"
+    return f"{stamp} {line.level.name:<5} {owner} {logger}{line.text.rstrip()}"
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of the title: the name that a click sends, its text, and its drop priority (highest first)."""
-
-    name: str
-    parts: tuple[tuple[str, Role], ...]
-    drop_priority: int
-
-
-def title_pieces(title: Title, width: int) -> tuple[list[Piece], list[Piece]]:
-    """Return the title's left and right pieces that fit the width."""
-    count = len(title.chips)
-    chips = [Piece(chip.name, ((f"{chip.label} ×", Role.KEY),), 5) for chip in title.chips]
-    short = Piece("filter", ((f"{counted(count, 'filter')} ▾", Role.KEY),), 0)
-    left = [
-        Piece("", (("Logs", Role.TITLE),), 4),
-        Piece("filter", ((f"{title.level.label} ▾", Role.KEY),), 0),
-        *(chips or [Piece("filter", (("all ▾", Role.KEY),), 3)]),
-        Piece("find", tuple(_find(title)), 2 if title.needle or title.scanned is not None else 3),
-    ]
-    right = [
-        Piece("", ((counted(title.lines, "line"), Role.QUIET),), 6),
-        Piece("follow", tuple(_follow(title)), 0),
-    ]
-    if title.picked > 1:
-        right[0] = Piece("copy", ((f"{grouped(title.picked)} selected ", Role.TEXT), ("y", Role.KEY)), 3)
-    if title.dropped:
-        right.insert(0, Piece("", ((f"⚠ {grouped(title.dropped)} dropped", Role.WARN_WORD),), 1))
-    for priority in (6, 5, 4, 3, 2, 1):
-        if _cells(left) + _cells(right) + 1 <= width:
-            break
-        if priority == 5 and chips:
-            left.insert(left.index(chips[0]), short)
-        left = [piece for piece in left if piece.drop_priority != priority]
-        right = [piece for piece in right if piece.drop_priority != priority]
-    return left, right
+def as_json(line: LogLine) -> str:
+    """Return a record as a JSON object with the fields of the `log` event."""
+    body: dict[str, Any] = {
+        "event": "log",
+        "ts": round(line.ts, 6) if math.isfinite(line.ts) else None,
+        "level": line.level.label,
+        "source": f"{line.source.process_id}:{line.source.stream}",
+        "job_id": line.job_id,
+        "generation": line.generation or None,
+        "text": line.text,
+    }
+    body |= {"logger": line.logger} if line.logger else {}
+    body |= {"fields": _finite(line.fields)} if line.fields else {}
+    return json.dumps(body, ensure_ascii=False, default=str)
 
 
-def _find(title: Title) -> Parts:
-    progress = "" if title.scanned is None else f"{title.scanned}%"
-    if not title.needle:
-        return (
-            [(f"filtering… {progress}", Role.TEXT)] if progress else [("/ ", Role.KEY), ("find", Role.QUIET)]
-        )
-    needle = clip(one_line(title.needle), 20)
-    count = f"{title.rank}/{title.found}" if title.rank else counted(title.found, "match", "matches")
-    only = " only" if title.only_matches else ""
-    result = f"searching… {progress}" if progress else (count if title.found else "no match")
-    return [(f"/{needle}", Role.FOUND), (f" {result}{only}", Role.TEXT)]
+def _finite(value: Any) -> Any:
+    """Replace infinity and NaN by None, because JSON has neither."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {name: _finite(each) for name, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list) else value
 
 
-def _follow(title: Title) -> Parts:
-    if title.follow:
-        return [("● follow", Role.GOOD)]
-    new = f"+{grouped(title.unseen)} new " if title.unseen else ""
-    return [("‖ paused ", Role.WARN_WORD), (new, Role.TEXT), (" f ", Role.KEY), ("follow", Role.QUIET)]
+def date(ts: float) -> str:
+    """Return the local date with a trailing space; empty for an invalid time."""
+    try:
+        return time.strftime("%Y-%m-%d ", time.localtime(ts))
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
-def _cells(pieces: Iterable[Piece]) -> int:
-    return sum(3 + sum(cell_len(text) for text, _ in piece.parts) for piece in pieces)
+# -- times that users type ---------------------------------------------------------------------------------
+
+UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+EXAMPLES = "12:04:31, 10:15, -30s, or +2m"
+DAY_S = 86_400
+
+_STEP = re.compile(r"([+-])\s*(\d{1,9}(?:\.\d{1,6})?)\s*(ms|[smhd]?)", re.ASCII)
+_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,6}))?)?", re.ASCII)
+
+
+def parse_time(typed: str, here: float, oldest: float, newest: float) -> float:
+    """Parse a time of day or a step; return Unix seconds. Raises ValueError.
+
+    A step is relative to the current line (`here`). A time of day is on the newest line's day; if that is
+    after the newest line and the lines reach back far enough, it is on the day before.
+    """
+    typed = typed.strip()
+    if step := _STEP.fullmatch(typed):
+        sign, number, unit = step.groups()
+        return here + float(sign + number) * UNITS[unit]
+    if not (match := _CLOCK.fullmatch(typed)):
+        raise ValueError(f"not a time: enter {EXAMPLES}")
+    hour, minute, second = (int(part or 0) for part in match.groups()[:3])
+    if hour > 23 or minute > 59 or second > 59:
+        raise ValueError(f"{match.group()} is not a time of day")
+    fraction = float(f"0.{match.group(4) or 0}")
+    at = _on_day(newest, hour, minute, second) + fraction
+    before = _on_day(newest - DAY_S, hour, minute, second) + fraction
+    return before if at > newest and before >= oldest else at
+
+
+def _on_day(ts: float, hour: int, minute: int, second: int) -> float:
+    try:
+        day = time.localtime(ts)
+        return time.mktime((day.tm_year, day.tm_mon, day.tm_mday, hour, minute, second, 0, 0, -1))
+    except (ValueError, OverflowError, OSError):
+        raise ValueError("the newest line has no valid time") from None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
@@ -14,13 +14,12 @@ from textual.strip import Strip
 
 from agent_tui.logs.ring import CAPACITY
 from agent_tui.model.logs import LogLevel, LogLine
-from agent_tui.tui.widgets.log_index import LogFilter
+from agent_tui.tui.screens.log_pages import LogRecord
+from agent_tui.tui.widgets.log_filter import LogFilter
 from agent_tui.tui.widgets.log_painter import SELECTED, STYLES, LogPainter
 from agent_tui.tui.widgets.log_rows import AT_ONCE, SLICE, LogRows
-from agent_tui.tui.widgets.log_text import (
-    fold_cells,
-    match_place,
-)
+from agent_tui.tui.widgets.log_text import as_text, fold_cells, indent, match_place
+from agent_tui.tui.widgets.text import counted
 
 if TYPE_CHECKING:
     from textual.timer import Timer
@@ -28,12 +27,21 @@ if TYPE_CHECKING:
 STEP = 8
 """Columns to scroll per press of ← or →."""
 
+NARROWEST = 8
+"""Minimum cells of text in a wrapped row."""
+
+MAX_COPIED = 1_000_000
+"""Maximum characters to copy; terminals silently cut or ignore longer text."""
+
 SLICE_S = 0.005
 """Pause between the slices of a scan, in which keys are handled and rows are painted."""
 
 
 class LogView(ScrollView, can_focus=True):
-    """A Line API view of `LogRows`. Follows the newest line until the user scrolls or selects."""
+    """A Line API view of `LogRows`, and the actions about its lines.
+
+    Follows the newest line until the user scrolls or selects. Sideways, only the text scrolls.
+    """
 
     ALLOW_SELECT = False  # it selects whole lines instead
     COMPONENT_CLASSES: ClassVar[set[str]] = {*STYLES.values(), SELECTED}
@@ -67,16 +75,11 @@ class LogView(ScrollView, can_focus=True):
         Binding("pagedown", "page(1)", "Page down", show=False),
         Binding("home", "oldest", "Oldest line", show=False),
         Binding("end", "follow", "Follow", show=False),
+        Binding("shift+left", "scroll_home_aside", "Start of the lines", show=False),
+        Binding("shift+right", "scroll_page_right", "Page right", show=False),
         Binding("enter", "open", "Whole record", show=False),
         Binding("space", "fold", "Fold or unfold", show=False),
-        Binding("escape", "release", "Clear find", show=False),
     ]
-
-    @dataclass
-    class Opened(Message):
-        """The user opened a record."""
-
-        line: LogLine
 
     class Changed(Message):
         """The content of the title may have changed."""
@@ -90,10 +93,7 @@ class LogView(ScrollView, can_focus=True):
     class SearchCancelled(Message):
         """The search was cancelled because its regular expression was too slow."""
 
-    class Released(Message):
-        """The user pressed Escape in the lines."""
-
-    def __init__(self, level: LogLevel, capacity: int = CAPACITY) -> None:
+    def __init__(self, level: LogLevel = LogLevel.INFO, capacity: int = CAPACITY) -> None:
         super().__init__()
         self.rows = LogRows(level, capacity)
         self.unseen = 0
@@ -104,6 +104,7 @@ class LogView(ScrollView, can_focus=True):
         self._placing = False
         self._scan: Timer | None = None
         self._painter = LogPainter(self, self.rows)
+        self._wrap = False
 
     # -- lines and filters -----------------------------------------------------------------------------
 
@@ -162,10 +163,10 @@ class LogView(ScrollView, can_focus=True):
         if anchor is None and len(self.rows):
             anchor = self.rows.at(min(top, len(self.rows) - 1))[0].index
         if anchor is not None:
-            offset = self.rows.row_of(anchor) - top
+            offset = self.rows.index.row_of(anchor) - top
         yield
         self._painter.forget()
-        self._place(self.rows.row_of(anchor) - offset if anchor is not None else 0)
+        self._place(self.rows.index.row_of(anchor) - offset if anchor is not None else 0)
         self.post_message(self.Changed())
 
     def _place(self, top: float) -> None:
@@ -176,7 +177,8 @@ class LogView(ScrollView, can_focus=True):
         if not self.is_attached:
             return
         self._placing = True
-        size = Size(self._painter.columns.prefix + self.rows.width, len(self.rows))
+        index = self.rows.index
+        size = Size(self._painter.columns.prefix + (index.filter.wrap or index.width), len(self.rows))
         if size != self.virtual_size:
             self.virtual_size = size
         target = self.max_scroll_y if self._follow else min(max(top, 0), self.max_scroll_y)
@@ -223,7 +225,7 @@ class LogView(ScrollView, can_focus=True):
             self._anchor = self._selected if self._selected is not None else index
         self._selected = index
         self.follow = False
-        row, behind = self.rows.row_of(index), self.rows.row_after(index)
+        row, behind = self.rows.index.row_of(index), self.rows.index.row_of(index + 1)
         top, height = int(self.scroll_y), max(self.scrollable_content_region.height, 1)
         if row < top:
             top = row
@@ -238,13 +240,15 @@ class LogView(ScrollView, can_focus=True):
         if line is None:
             return
         region, top = self.scrollable_content_region, int(self.scroll_y)
-        part, start, end = match_place(line, self.rows.query, self._painter.columns)
+        columns, wrap = self._painter.columns, self.rows.index.filter.wrap
+        part, start, end = match_place(line, self.rows.query, columns, wrap=wrap)
         if part and self.rows.is_folded(line):
             self.toggle_fold(line)
-        row = self.rows.row_of(index) + part
+        row = self.rows.index.row_of(index) + part
         self.select(index)
         if not top <= row < top + region.height:
             self._place(row - region.height // 2)
+        start -= indent(part, columns)
         self._scroll_aside(0 if end < region.width else min(start, end + STEP - region.width))
 
     def go_to(self, row: int) -> None:
@@ -271,6 +275,25 @@ class LogView(ScrollView, can_focus=True):
         index = self._selected if self._selected is not None else self.bottom
         return None if index is None else self.rows.line(index)
 
+    @property
+    def wrap(self) -> bool:
+        """Whether long lines continue in the next row; settable."""
+        return self._wrap
+
+    @wrap.setter
+    def wrap(self, wrap: bool) -> None:
+        self._wrap = wrap
+        self._fit()
+
+    def _fit(self) -> None:
+        """Adapt the columns and the wrapped rows to the width."""
+        width = self.scrollable_content_region.width
+        self._painter.fit(width, wrap=self._wrap)
+        cells = max(width - self._painter.columns.prefix, NARROWEST) if self._wrap else 0
+        if cells != self.rows.filter.wrap:
+            self._scroll_aside(0)
+            self.request(replace(self.rows.filter, wrap=cells))
+
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Stop following when the user scrolls away from the end, and follow again at the end."""
         super().watch_scroll_y(old_value, new_value)
@@ -288,9 +311,9 @@ class LogView(ScrollView, can_focus=True):
         if self._selected is None:
             self.select(start)
         elif step < 0:
-            self._select_row(self.rows.row_of(start) - 1)
-        elif self.rows.row_after(start) < len(self.rows):
-            self._select_row(self.rows.row_after(start))
+            self._select_row(self.rows.index.row_of(start) - 1)
+        elif self.rows.index.row_of(start + 1) < len(self.rows):
+            self._select_row(self.rows.index.row_of(start + 1))
         else:
             self.follow = True
 
@@ -301,14 +324,14 @@ class LogView(ScrollView, can_focus=True):
             return
         if self._selected is None:
             self.select(start)
-        row = self.rows.row_of(start) - 1 if step < 0 else self.rows.row_after(start)
+        row = self.rows.index.row_of(start) - 1 if step < 0 else self.rows.index.row_of(start + 1)
         self._select_row(row, extend=True)
 
     def action_page(self, pages: int) -> None:
         """Scroll one page up or down and move the selection with it."""
         height = max(self.scrollable_content_region.height - 1, 1)
         if self._selected is not None:
-            self._select_row(self.rows.row_of(self._selected) + pages * height)
+            self._select_row(self.rows.index.row_of(self._selected) + pages * height)
         elif len(self.rows):
             self._select_row(int(self.scroll_y) if pages < 0 else int(self.scroll_y) + 2 * height)
             if pages < 0:
@@ -327,7 +350,7 @@ class LogView(ScrollView, can_focus=True):
     def action_open(self) -> None:
         """Open the selected record, or else the lowest one in view."""
         if (line := self.current) is not None:
-            self.post_message(self.Opened(line))
+            self.app.push_screen(LogRecord(line))
 
     def action_fold(self) -> None:
         """Fold or unfold the selected record, or else the lowest one in view."""
@@ -339,19 +362,46 @@ class LogView(ScrollView, can_focus=True):
         with self._place_kept():
             self.rows.toggle_fold(line)
 
-    def fold_all(self) -> None:
+    def action_fold_all(self) -> None:
         """Fold all long records, or unfold all."""
-        self.rows.fold_all(not self.rows.filter.folded)
+        self.rows.fold_all()
         self._continue_scan(AT_ONCE)
 
-    def action_release(self) -> None:
-        self.post_message(self.Released())
+    def action_wrap(self) -> None:
+        """Wrap long lines, or show each in one row."""
+        self.wrap = not self.wrap
+
+    def action_copy_lines(self) -> None:
+        """Copy the selected lines as text."""
+        if self.picked is None:
+            self._notify(
+                "no lines selected: use ↑ ↓, Shift+↑ ↓ for several, or the mouse (Shift+drag selects text)",
+                failed=True,
+            )
+            return
+        lines = self.rows.shown(*self.picked)
+        text = "\n".join(map(as_text, lines))
+        if len(text) > MAX_COPIED:
+            self._notify("too long for the clipboard · X save to a file", failed=True)
+            return
+        self.app.copy_to_clipboard(text)
+        self._notify(f"copied {counted(len(lines), 'line')}")
+
+    def _notify(self, text: str, *, failed: bool = False) -> None:
+        self.notify(text, severity="error" if failed else "information", markup=False)
 
     def action_scroll_left(self) -> None:
         self.scroll_to(x=self.scroll_x - STEP, animate=False)
 
     def action_scroll_right(self) -> None:
         self.scroll_to(x=self.scroll_x + STEP, animate=False)
+
+    def action_scroll_home_aside(self) -> None:
+        self.scroll_to(x=0, animate=False)
+
+    def action_scroll_page_right(self) -> None:
+        page = self.scrollable_content_region.width - self._painter.columns.prefix
+        self.scroll_to(x=self.scroll_x + max(page, STEP), animate=False)
 
     # -- the mouse -------------------------------------------------------------------------------------
 
@@ -380,21 +430,19 @@ class LogView(ScrollView, can_focus=True):
         if row >= len(self.rows):
             return
         line, part = self.rows.at(row)
-        cell = event.x + int(self.scroll_x)
+        columns, wrap = self._painter.columns, self.rows.index.filter.wrap
+        cell = event.x if event.x < indent(part, columns) else event.x + int(self.scroll_x)
         dragged = self.picked is not None and self.picked[0] != self.picked[1]
-        if (
-            part == 1
-            and not dragged
-            and cell in fold_cells(line, self._painter.columns, folded=self.rows.is_folded(line))
-        ):
+        folded = self.rows.is_folded(line)
+        if not dragged and cell in fold_cells(line, part, columns, folded=folded, wrap=wrap):
             self.toggle_fold(line)
         elif event.chain == 2:
-            self.post_message(self.Opened(line))
+            self.app.push_screen(LogRecord(line))
 
     # -- painting --------------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
-        self._painter.fit(self.scrollable_content_region.width)
+        self._fit()
         self._place(self.scroll_y)
         self._continue_scan()
 

@@ -11,6 +11,7 @@ from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import ProcessState
 from agent_tui.model.state import AppState, DispatchView, JobView, ProcessView
 from agent_tui.options.declare import ServerOptions
+from agent_tui.tui.widgets import copyable
 from agent_tui.tui.widgets.endings import process_ended
 from agent_tui.tui.widgets.table import Column, Order, Row, Table
 from agent_tui.tui.widgets.text import NONE, Span, Tone, age, duration, megabytes, one_line, pad, stopwatch
@@ -280,6 +281,9 @@ class Processes(Table[Entry]):
         return self._state.processes.get(key) or next(
             (each for each in self._state.dispatches if key_of(each) == key), None
         )
+
+    def copyable(self) -> Mapping[str, str]:
+        return copyable.of_entry(self.selected_entry, self._state)
 
     def action_request_end(self) -> None:
         """Request to end the selected process's job."""

@@ -13,7 +13,8 @@ from textual.content import Content
 from textual.widgets import DataTable
 
 from agent_tui.model.state import AppState
-from agent_tui.tui.widgets.text import Span, Tone, one_line, pad
+from agent_tui.tui.widgets.listing import Listing
+from agent_tui.tui.widgets.text import Span, Tone, pad
 
 E = TypeVar("E")
 
@@ -76,11 +77,6 @@ class Order:
         return f"{'▼' if self.descending else '▲'}{column}" if column == self.column else column
 
 
-def contains(cells: Row, text: str) -> bool:
-    """Return whether a row contains the text; case does not matter."""
-    return text.strip().casefold() in " ".join(span.text for span in cells.values()).casefold()
-
-
 _CLASSES = {Tone.DIM: "table--dim", Tone.GOOD: "table--good"} | {
     Tone.WARN: "table--warn",
     Tone.BAD: "table--bad",
@@ -93,8 +89,8 @@ class _First(Text):
     key = ""
 
 
-class Table(DataTable[Text], Generic[E]):
-    """A table of entries; the cursor stays on its row when rows move."""
+class Table(DataTable[Text], Listing, Generic[E]):
+    """A table of entries; the cursor stays on its row when rows move. A click on a row is like Enter."""
 
     EMPTY: ClassVar[str] = ""
     """What the border says while there are no entries."""
@@ -103,7 +99,7 @@ class Table(DataTable[Text], Generic[E]):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = set(_CLASSES.values())
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "show_all", "Show all", show=False),
+        Binding("S", "sort", "Sort", show=False, id="sort"),
         Binding("home", "row(0)", "First row", show=False),
         Binding("end", "row(-1)", "Last row", show=False),
     ]
@@ -136,7 +132,6 @@ class Table(DataTable[Text], Generic[E]):
         self._placed: str | None = None
         self._chosen: str | None = None
         self._by = Order()
-        self._filter = ""
 
     @abstractmethod
     def columns_of(self, state: AppState) -> Sequence[Column]:
@@ -157,22 +152,8 @@ class Table(DataTable[Text], Generic[E]):
             return
         self._paint()
 
-    @property
-    def filter(self) -> str:
-        """The text that the shown rows contain; empty for all rows. Settable; case does not matter."""
-        return self._filter
-
-    @filter.setter
-    def filter(self, text: str) -> None:
-        self._filter = text
+    def refilter(self) -> None:
         self._paint()
-
-    def action_show_all(self) -> None:
-        """Remove the filter."""
-        self.filter = ""
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return bool(self._filter) if action == "show_all" else super().check_action(action, parameters)
 
     @property
     def order(self) -> Order:
@@ -191,7 +172,7 @@ class Table(DataTable[Text], Generic[E]):
             self._by = self._by.chosen(column)
             self._repaint_all()
 
-    def sort_by_next(self) -> None:
+    def action_sort(self) -> None:
         """Sort by the next visible column; after the last one, in the table's own order."""
         shown = ["", *(column.key for column, _ in self._columns_shown if column.key in self.SORTABLE)]
         place = shown.index(self._by.column) if self._by.column in shown else 0
@@ -206,6 +187,15 @@ class Table(DataTable[Text], Generic[E]):
         """Select the first row (0) or the last one (-1)."""
         if self.row_count:
             self.move_cursor(row=number % self.row_count, animate=False)
+
+    async def on_click(self, event: events.Click) -> None:
+        """Do what Enter does on the clicked row."""
+        row = event.style.meta.get("row", -1)
+        if row >= 0 and not event.style.meta.get("out_of_bounds"):
+            event.prevent_default()
+            self.move_cursor(row=row, animate=False)
+            self._note_choice()
+            await self.run_action(next(iter(self._bindings.get_bindings_for_key("enter"))).action)
 
     def choose(self, key: str) -> None:
         """Move the cursor to the row with that key, once there is one."""
@@ -235,15 +225,16 @@ class Table(DataTable[Text], Generic[E]):
         self._note_choice()
         shown = self.entries_of(self._state, self._by)
         rows = {key: self.row_of(entry, self._state, self._now) for key, entry in shown.items()}
-        if self._filter:
-            rows = {key: cells for key, cells in rows.items() if contains(cells, self._filter)}
+        if self.filter:
+            texts = {key: " ".join(span.text for span in cells.values()) for key, cells in rows.items()}
+            rows = {key: cells for key, cells in rows.items() if self.keeps(texts[key])}
         if columns != self._columns_shown:
             self._lay_out(columns)
         self._add_and_remove(rows)
         self._arrange(tuple(rows))
         self._update(rows)
-        kept = f"/{one_line(self._filter, 30)} · {len(rows)} of {len(shown)} · Esc show all"
-        self.border_subtitle = Content(kept if self._filter else "" if shown else self.EMPTY)
+        self.note_count(len(rows), len(shown))
+        self.border_subtitle = Content("" if shown else self.EMPTY)
 
     def _lay_out(self, columns: tuple[tuple[Column, int], ...]) -> None:
         self.clear(columns=True)
