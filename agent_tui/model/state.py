@@ -117,6 +117,14 @@ class StartsView(Struct, frozen=True):
     """The traceback of the last attempt, or its stacks if it was killed."""
     ended_by: EndedBy | None = None
 
+    @property
+    def is_failing(self) -> bool:
+        """Whether front ends should show it: from the first time-out, else from the second failure on.
+
+        The first failure is retried at once.
+        """
+        return self.failures >= 2 or (self.failures > 0 and self.ended_by is EndedBy.INIT_TIMEOUT)
+
     def next_attempt(self, now: float) -> str:
         """Return when the next attempt is, as text."""
         left = math.ceil(self.retry_at - now)

@@ -149,6 +149,8 @@ def test_failed_starts_are_shown_with_the_next_attempt_until_one_succeeds() -> N
     histories.idle(engine)
     engine.publish(ev.StartsFailing(1, 1, "OSError: no model", 0.0, accepting=True))
     assert "gen 1 ✓" in shown(engine)[0]  # retried at once
+    engine.publish(ev.StartsFailing(1, 1, "slow", 4.0, accepting=True, ended_by=ev.EndedBy.INIT_TIMEOUT))
+    assert "gen 1 ✗ fails to start · slow" in shown(engine)[0]  # each attempt takes long
     engine.publish(ev.StartsFailing(1, 5, "OSError: no model", 8.0, accepting=False))
     engine.clock.advance(3)
     assert "gen 1 ✗ fails to start · OSError: no model" in shown(engine)[0]

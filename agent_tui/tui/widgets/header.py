@@ -58,9 +58,6 @@ BARS = "▁▂▃▄▅▆▇█"
 GENERATION_WIDTH = 23
 """Cells of `gen 10 ✓, 11 ◌ loading`, so that a load changes nothing else in the first line."""
 
-SEEN_FAILURES = 2
-"""Failed starts before the header shows it; the first one is retried at once."""
-
 ONLINE = frozenset({RegistrationState.REGISTERED, RegistrationState.SUSPECT})
 
 
@@ -91,7 +88,7 @@ def bars(samples: tuple[float, ...], top: float) -> str:
 
 def left_parts(state: AppState) -> tuple[Part, ...]:
     """Return the parts about the code: file, generation, runtime, and agent name."""
-    failing = state.starts.failures >= SEEN_FAILURES and state.generation.loading <= state.generation.current
+    failing = state.starts.is_failing and state.generation.loading <= state.generation.current
     code = _failing_part(state) if failing else _generation_part(state.generation)
     parts = [_file_part(state.agent)]
     if state.watching.paused:

@@ -92,16 +92,12 @@ def _file(state: AppState, now: float, options: ServerOptions) -> Iterator[Probl
 
 
 def _starts(state: AppState, now: float, options: ServerOptions) -> Iterator[Problem]:
-    """Yield failed starts: a time-out at once, others from the second on (the first is retried at once)."""
     starts, generation = state.starts, state.generation
-    if generation.loading > generation.current:
-        return  # new code may start
-    timed_out = starts.ended_by is EndedBy.INIT_TIMEOUT
-    if not (starts.failures >= 2 or (starts.failures and timed_out)):
+    if not starts.is_failing or generation.loading > generation.current:  # new code may start
         return
     jobs = "accepted jobs wait" if starts.accepting else "offers are refused until a start succeeds"
     todo = "fix it and save"
-    if timed_out:
+    if starts.ended_by is EndedBy.INIT_TIMEOUT:
         todo = "load less, or raise initializeProcessTimeout (E options)"
     elif starts.ended_by is EndedBy.NO_PROCESS:
         todo = "free memory, processes, or file descriptors on this machine"
