@@ -41,9 +41,9 @@ class RunConfig:
     debug_port: int = 0
     """The loopback port on which each job waits for a debugger; 0 for none."""
     sessions: bool | None = None
-    """Whether to follow the sessions of jobs; None for everywhere but in production."""
+    """Whether to follow the sessions of jobs. None means: unless the option `production` is set."""
     text_only: bool | None = None
-    """Whether sessions run without audio; None to decide by whether the server has media."""
+    """Whether sessions run without audio. None means: if the server has no media."""
     turn_timeout_s: float = TURN_TIMEOUT_S
     """How long a typed turn may take, in seconds."""
     watchdogs: bool = True

@@ -37,7 +37,7 @@ class HeadlessOptions:
     watch: bool = True
     confirmed_host: str = ""
     say: tuple[str, ...] = ()
-    """Turns to say to a test job; `-` for the lines of standard input."""
+    """Turns to say to a test job; `-` stands for the lines of standard input."""
     turn_timeout_s: float = TURN_TIMEOUT_S
     ready_within_s: float | None = None
     """Exit with an error if the agent is not ready within this time, in s; None for no limit."""

@@ -12,16 +12,16 @@ from agent_tui.model.wording import duration_text
 from agent_tui.runtimes.threads import off_loop
 
 STDIN = "-"
-"""Stands for the lines of standard input, each a turn."""
+"""Stands for all lines of standard input. Each line is a turn."""
 
 DONE = "all turns said"
-"""The reason with which the job is ended."""
+"""The reason that the end of the job has."""
 
 _Heard = ev.JobStarted | ev.JobEnded | ev.JobLost | se.SessionStarted | se.SessionEnded | se.TurnEnded
 
 
 class Talk:
-    """Says turns, one after the other, in the first session of the first test job; then ends that job."""
+    """Says turns, one after the other, to the first session of the first test job, and then ends that job."""
 
     def __init__(self, engine: EngineAPI, turns: Iterable[str], session_within_s: float) -> None:
         """`session_within_s` is how long the job's entry function may take to start a session."""
@@ -31,12 +31,12 @@ class Talk:
         self._heard: asyncio.Queue[_Heard] = asyncio.Queue()
 
     def observe(self, event: ev.Event) -> None:
-        """Note an event. Call it for each one."""
+        """Take note of an event of the engine. Call this for each event."""
         if isinstance(event, _Heard):
             self._heard.put_nowait(event)
 
     async def run(self) -> str:
-        """Say all turns. Return why that was not possible, or an empty text."""
+        """Say all turns. Return why not all could be said; empty if all were."""
         job_id = await self._job()
         if job_id is None:
             return "no job to talk to"
@@ -51,7 +51,7 @@ class Talk:
         return problem
 
     async def _job(self) -> str | None:
-        """Wait until the entry function of a test job is running; return None if it was lost."""
+        """Wait until the entry function of a test job runs, and return the job's id; None if it is lost."""
         while True:
             match await self._heard.get():
                 case ev.JobStarted(job_id=job_id, test_dispatch=number) if number:
@@ -62,7 +62,7 @@ class Talk:
                     pass
 
     async def _session(self, job_id: str) -> str:
-        """Wait for the job's session; return why there is none."""
+        """Wait until the job starts a session. Return why it does not; empty if it does."""
         while True:
             match await self._heard.get():
                 case se.SessionStarted(job_id=its) if its == job_id:
@@ -82,7 +82,7 @@ class Talk:
         return ""
 
     async def _answered(self, job_id: str) -> bool:
-        """Wait for the end of a typed turn. Return False if no more turns can be said."""
+        """Wait until a typed turn ends. Return False if the session or the job ends before that."""
         while True:
             match await self._heard.get():
                 case se.TurnEnded(job_id=its, typed=True) if its == job_id:

@@ -50,9 +50,9 @@ class JobSettings:
     sessions: bool = False
     """Whether to follow the job's sessions."""
     text_only: bool = False
-    """Whether these run without audio."""
+    """Whether the job's sessions run without audio."""
     turn_timeout_s: float = TURN_TIMEOUT_S
-    """How long a typed turn may take, in seconds."""
+    """Seconds that a typed turn may take."""
 
 
 class JobManager:

@@ -68,7 +68,7 @@ class JobRecord:
     worker_id: str = ""
     lease: Lease = field(init=False)
     sessions: JobSessions = field(init=False)
-    """The `AgentSession`s of its processes."""
+    """The `AgentSession`s that the job's processes have started."""
     process: SupervisedProcess | None = None
     warm: bool = False
     launches: int = 0

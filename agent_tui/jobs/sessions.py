@@ -1,6 +1,6 @@
-"""The sessions of one job: numbers their turns, sends typed turns one at a time, and emits what happens.
+"""Follows the sessions of one job: numbers turns, sends typed turns one at a time, and emits events.
 
-The child passes on the messages of the SDK's session protocol as they are (conversation.md §1).
+The child forwards messages of the SDK's session protocol without changing them (conversation.md §1).
 """
 
 import asyncio
@@ -18,16 +18,19 @@ from agent_tui.model.errors import UserError
 from agent_tui.model.wording import duration_text
 
 TURN_TIMEOUT_S = 60.0
-"""How long a typed turn may take."""
+"""Seconds that a typed turn may take by default."""
 
 ANSWER_S = 10.0
-"""How long a session may take to answer a request. It never answers one that it does not know."""
+"""Seconds that a session may take to answer a request. It never answers a request that it does not know."""
 
 GREETING_S = 10.0
-"""How long the first typed turn waits for the agent to finish its greeting, which it would cut off."""
+"""The most seconds that the first typed turn waits for the end of the agent's greeting.
+
+If it did not wait, it would cut off the greeting.
+"""
 
 SETTLE_S = 0.15
-"""How long the agent must be silent before the first typed turn: a greeting may be about to start."""
+"""Seconds from the start of a session to its first typed turn: the agent may be about to greet."""
 
 _SILENT = ("listening", "idle")
 
@@ -40,7 +43,7 @@ _METRICS = {
     "tts_node_ttfb": "tts_ttfb",
     "e2e_latency": "e2e",
 }
-"""The SDK's name of a latency and ours."""
+"""Our names of the latencies, by the SDK's names."""
 
 Data = Mapping[str, Any]
 Send = Callable[[ch.ToChild], None]
@@ -49,13 +52,13 @@ Emit = Callable[[se.SessionEvent], None]
 
 @dataclass(slots=True)
 class _Turn:
-    """The running turn. Times are of the monotonic clock."""
+    """The running turn. Its times are those of the monotonic clock, in seconds."""
 
     number: int
     typed: bool
     started: float
     request_id: str = ""
-    """The request that a typed turn waits for."""
+    """The id of the request that sent this turn, if it was typed."""
     first_delta: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     has_user_message: bool = False
@@ -64,7 +67,7 @@ class _Turn:
 
 
 class JobSessions:
-    """Owns all sessions of a job, over restarts of its process."""
+    """Owns all sessions of a job. If its process is restarted, the numbers of the sessions continue."""
 
     def __init__(
         self,
@@ -80,12 +83,12 @@ class JobSessions:
         self._turn_timeout_s, self._settle_s = turn_timeout_s, settle_s
         self._sessions: dict[int, Session] = {}
         self._before = 0
-        """How many sessions the job's earlier processes had."""
+        """How many sessions the earlier processes of the job started."""
         self._send: Send = lambda message: None
         self._generation = 0
 
     def attach(self, send: Send, generation: int) -> None:
-        """Use the channel of the job's next process, whose sessions count on."""
+        """Use the next process of the job from now on. Its first session gets the next free number."""
         self._send, self._generation = send, generation
         self._before = len(self._sessions)
 
@@ -98,28 +101,28 @@ class JobSessions:
             session.receive(message)
 
     def say(self, text: str, number: int = 0) -> None:
-        """Queue a typed turn; 0 is the newest open session. Raise UserError if no such session is open."""
+        """Queue a typed turn for a session; 0 means the newest one. Raise UserError if it is not open."""
         self._find(number).say(text)
 
     def interrupt(self, number: int = 0) -> None:
-        """Cut the reply that a session is giving. Raise UserError if no such session is open."""
+        """Cut off the current reply of a session. Raise UserError if no such session is open."""
         self._find(number).interrupt()
 
     async def ask(self, request: str, number: int = 0) -> Data:
         """Return a session's answer to a request without arguments, such as get_agent_info.
 
-        Raise UserError if no such session is open, or it does not answer in time.
+        Raise UserError if no such session is open, or if it answers with an error or not in time.
         """
         return await self._find(number).ask(request)
 
     def end(self, reason: str) -> None:
-        """End the sessions of the process that has ended."""
+        """End all sessions, because their process has ended."""
         for session in self._sessions.values():
             session.end(reason)
 
     @property
     def has_work(self) -> bool:
-        """Whether a typed turn waits for its answer."""
+        """Whether a typed turn is waiting to be sent or answered."""
         return any(each.has_work for each in self._sessions.values())
 
     def _start(self, number: int, message: ch.SessionStarted) -> None:
@@ -166,7 +169,7 @@ class JobSessions:
 
 
 class Session:
-    """One session: its turns, in order."""
+    """One session. Its turns run one after the other."""
 
     def __init__(self, job: JobSessions, number: int, child_number: int) -> None:
         self.number = number
@@ -181,9 +184,9 @@ class Session:
         self._turn: _Turn | None = None
         self._agent_state = ""
         self._seen: dict[str, None] = {}
-        """Ids of the items that were emitted: the response to a typed turn repeats its items."""
+        """Ids of items that were emitted. The response to a typed turn contains such items again."""
         self._tools: dict[str, float] = {}
-        """When running tools started, by call id."""
+        """When each running tool started, by call id, in seconds of the monotonic clock."""
         self._pause: asyncio.TimerHandle | None = None
         self._opened = job.now()
 
@@ -198,7 +201,7 @@ class Session:
     # -- typed turns --------------------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
-        """Queue a typed turn: one that overlaps another would cut it off (conversation.md §1)."""
+        """Queue a typed turn: sent at once, it would cut off the current reply (conversation.md §1)."""
         self._waiting.append(text)
         self._job.emit(se.TurnQueued(*self._key, text))
         self._next()
@@ -225,7 +228,7 @@ class Session:
         self._next()
 
     def _greeting_s(self) -> float:
-        """Return how long to wait before asking again whether the agent is silent."""
+        """Return the seconds until the next check whether the greeting has ended; 0 if it has."""
         since = self._job.now() - self._opened
         if since >= GREETING_S:
             return 0.0
@@ -268,12 +271,12 @@ class Session:
         )
 
     def _finish_spoken(self) -> None:
-        """End a turn that no response will end: the agent has answered it, or another one starts."""
+        """End a spoken turn. It gets no response that ends it, unlike a typed turn."""
         if self._turn is not None and not self._turn.typed:
             self._finish()
 
     def end(self, reason: str, error: str = "") -> None:
-        """Close the session; its turns cannot be answered any more."""
+        """Close the session. Its typed turns that have no answer yet end with an error."""
         if not self.is_open:
             return
         self.is_open = False
@@ -330,7 +333,7 @@ class Session:
         return request_id
 
     async def ask(self, name: str) -> Data:
-        """Return the answer to a request without arguments. Raise UserError if none comes in time."""
+        """Return the answer to a request without arguments. Raise UserError if it fails or comes too late."""
         request_id = self._request(name, {})
         answer = self._answers[request_id] = self._loop.create_future()
         try:
@@ -358,7 +361,7 @@ class Session:
         self._add(value.get("item", {}))
 
     def _add(self, item: Data) -> None:
-        """Emit a message or handoff, once. Tool calls come as other events."""
+        """Emit a message or handoff, unless that was done before. Tool calls are reported by other events."""
         for kind, value in item.items():
             identity = value.get("id") or ""
             if kind not in ("message", "agent_handoff") or identity in self._seen:
@@ -453,17 +456,20 @@ _EVENTS: dict[str, Callable[[Session, Data], None]] = {
     "eot_prediction": Session._on_prediction,
     "error": Session._on_error,
 }
-"""What happens at each event of the protocol; others are ignored."""
+"""The handler of each event of the protocol. Other events are ignored."""
 
 
 def _state(change: Data, first: str) -> str:
-    """Return the new state as events have it: AS_LISTENING is listening. JSON leaves out the first state."""
+    """Return the new state in our events' spelling: `listening` for `AS_LISTENING`.
+
+    protobuf's JSON leaves out the value 0 of an enum; `first` is the state that it stands for.
+    """
     name = change.get("new_state")
     return first if name is None else name.partition("_")[2].lower()
 
 
 def _seconds(value: str | None) -> float | None:
-    """Return a protobuf timestamp in JSON, in Unix seconds."""
+    """Convert a timestamp of protobuf's JSON to Unix seconds."""
     return None if value is None else datetime.fromisoformat(value.replace("Z", "+00:00")).timestamp()
 
 
@@ -472,7 +478,7 @@ def _is_number(value: object) -> bool:
 
 
 def _units(figures: Data) -> dict[str, float]:
-    """Return the counts of a model's usage. Counts of 64 bits are texts in protobuf's JSON."""
+    """Return the counts in a model's usage. protobuf's JSON has 64-bit integers as strings."""
     return {
         name: float(each)
         for name, each in figures.items()

@@ -81,9 +81,9 @@ class StartJob(Struct, frozen=True):
     debug_port: int = 0
     """The loopback port on which to wait for a debugger before the entry function; 0 for none."""
     sessions: bool = False
-    """Whether to pass on what happens in the job's sessions."""
+    """Whether the child reports what happens in the job's sessions."""
     text_only: bool = False
-    """Whether its sessions run without audio."""
+    """Whether the job's sessions run without audio."""
 
 
 class Shutdown(Struct, frozen=True):
@@ -169,7 +169,7 @@ class FreeMemory(Struct, frozen=True):
 
 
 class SessionRequest(Struct, frozen=True):
-    """Pass a message of the SDK's session protocol to a session (conversation.md §1), as protobuf's JSON."""
+    """Pass a message of the SDK's session protocol, as protobuf's JSON, to a session (conversation.md §1)."""
 
     session: int
     """The session's number in this process, from 1."""
@@ -177,7 +177,7 @@ class SessionRequest(Struct, frozen=True):
 
 
 class InterruptSession(Struct, frozen=True):
-    """Cut the reply that the session is giving."""
+    """Cut off the current reply of a session."""
 
     session: int
 
@@ -377,7 +377,10 @@ class LoadAnswer(Struct, frozen=True):
 
 
 class SessionStarted(Struct, frozen=True):
-    """A session of the job started. `agent` is its first agent's id; each process counts sessions from 1."""
+    """A session of the job started. `agent` is the id of its first agent.
+
+    `session` counts from 1 in each process.
+    """
 
     session: int
     agent: str
@@ -399,7 +402,7 @@ class SessionDelta(Struct, frozen=True):
 
 
 class SessionClosed(Struct, frozen=True):
-    """The session ended, by the SDK's reason; `error` is what made it end, if anything did."""
+    """The session ended, for `reason` in the SDK's words. `error` is set if an error ended it."""
 
     session: int
     reason: str

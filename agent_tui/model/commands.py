@@ -70,7 +70,7 @@ class RestartJob(Struct, frozen=True):
 
 
 class Say(Struct, frozen=True):
-    """Queue a typed turn for a session of a job; 0 is its newest open session."""
+    """Queue a typed turn for a session of a job; 0 means its newest open session."""
 
     job_id: str
     text: str
@@ -78,14 +78,14 @@ class Say(Struct, frozen=True):
 
 
 class Interrupt(Struct, frozen=True):
-    """Cut the reply that a session of a job is giving; 0 is its newest open session."""
+    """Cut off the current reply of a session of a job; 0 means its newest open session."""
 
     job_id: str
     session: int = 0
 
 
 class InspectSession(Struct, frozen=True):
-    """Get what a session's LLM will see (instructions, tools, items), as JSON in the result's text."""
+    """Get what the LLM of a session will see (instructions, tools, items), as JSON in the result's text."""
 
     job_id: str
     session: int = 0

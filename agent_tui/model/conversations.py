@@ -9,14 +9,14 @@ from msgspec.structs import replace
 from agent_tui.model import session_events as se
 
 ENDED = 50
-"""How many ended sessions are kept."""
+"""The most ended sessions that are kept."""
 
 KEPT_CHARACTERS = 32_000_000
-"""How many characters of ended sessions are kept; the oldest sessions are dropped first."""
+"""The most characters that all ended sessions together may have. The oldest sessions are dropped first."""
 
 
 class MessageView(Struct, frozen=True, tag=True):
-    """What was said. `at` is in Unix seconds."""
+    """A message of the user or the agent. All times are in Unix seconds."""
 
     at: float
     role: se.Role
@@ -41,7 +41,7 @@ class ToolView(Struct, frozen=True, tag=True):
 
 
 class HandoffView(Struct, frozen=True, tag=True):
-    """Another agent took over; both by id."""
+    """Another agent took over. Both fields are ids of agents."""
 
     at: float
     from_agent: str
@@ -60,7 +60,10 @@ Entry = MessageView | ToolView | HandoffView | ErrorView
 
 
 class TurnView(Struct, frozen=True):
-    """A turn and what happened in it, in order. Turn 0 is what the agent said before the first one."""
+    """A turn, with everything that happened in it, in order.
+
+    Turn 0 contains what the agent said before the first turn of the user.
+    """
 
     number: int
     typed: bool
@@ -68,7 +71,7 @@ class TurnView(Struct, frozen=True):
     generation: int
     entries: tuple[Entry, ...] = ()
     streaming: str = ""
-    """The reply so far, until its message comes."""
+    """The part of the reply that has come so far; empty once the reply is complete, and an entry."""
     first_delta_at: float | None = None
     ended: se.TurnEnded | None = None
 
@@ -90,14 +93,14 @@ class SessionView(Struct, frozen=True):
     user_state: str = ""
     turns: tuple[TurnView, ...] = ()
     queued: tuple[str, ...] = ()
-    """Typed turns that have not started."""
+    """The texts of typed turns that have not started."""
     usage: Mapping[str, se.UsageChanged] = field(default_factory=dict)
-    """By model."""
+    """The last event about the usage of each model, by the model's name."""
     ended_at: float | None = None
     end: str = ""
-    """Why it ended."""
+    """Why the session ended; empty while it is open."""
     characters: int = 0
-    """The size of its texts."""
+    """Number of characters of all messages, tool calls, and errors."""
 
     @property
     def key(self) -> str:
@@ -110,7 +113,7 @@ def session_key(job_id: str, number: int) -> str:
 
 
 Sessions = Mapping[str, SessionView]
-"""By `session_key`, in the order in which they started."""
+"""Sessions by their `session_key`, in the order in which they started."""
 
 
 def changed(sessions: Sessions, event: se.SessionEvent, ts: float) -> Sessions:
@@ -137,7 +140,7 @@ def _bounded(sessions: dict[str, SessionView]) -> Sessions:
 
 
 def _turn(session: SessionView, number: int, ts: float) -> TurnView:
-    """Return that turn, or a new one: turn 0 starts with its first message."""
+    """Return that turn, or a new one if it has none yet. Turn 0 has no event that starts it."""
     for turn in reversed(session.turns):
         if turn.number == number:
             return turn

@@ -1,7 +1,7 @@
 """Events of conversations: what happens in the `AgentSession`s of jobs.
 
-`session` counts the sessions of a job from 1, and `turn` the turns of a session. A turn starts with what the
-user says or types; what the agent says before belongs to turn 0. Durations are in ms.
+`session` counts the sessions of a job from 1, and `turn` counts the turns of a session from 1. A turn starts
+with what the user says or types. Everything that the agent says before that belongs to turn 0.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ class Role(StrEnum):
 
 
 class SessionStarted(Struct, frozen=True):
-    """A session of a job started. `agent` is the id of its first agent; `text_only` means without audio."""
+    """A session of a job started. `agent` is the id of its first agent; `text_only` means no audio."""
 
     job_id: str
     session: int
@@ -44,7 +44,7 @@ class UserStateChanged(Struct, frozen=True):
 
 
 class TurnQueued(Struct, frozen=True):
-    """A typed turn waits for the ones before it."""
+    """A turn was typed. It starts when the turns before it have ended."""
 
     job_id: str
     session: int
@@ -60,11 +60,11 @@ class TurnStarted(Struct, frozen=True):
     typed: bool
     generation: int
     text: str = ""
-    """What was typed; the text of speech comes as a message."""
+    """What was typed; empty for speech, whose text comes in a `MessageAdded`."""
 
 
 class MessageDelta(Struct, frozen=True):
-    """The next part of the agent's reply. A delta may be dropped; the message has the whole text."""
+    """The next part of the agent's reply. A delta may be dropped; `MessageAdded` has the whole text."""
 
     job_id: str
     session: int
@@ -75,7 +75,7 @@ class MessageDelta(Struct, frozen=True):
 class MessageAdded(Struct, frozen=True):
     """A message was added to the conversation.
 
-    `metrics` are the SDK's latencies, by name; those that it does not report are absent.
+    `metrics` has the latencies that the SDK reported, in ms, by name.
     """
 
     job_id: str
@@ -92,7 +92,7 @@ class MessageAdded(Struct, frozen=True):
 
 
 class ToolStarted(Struct, frozen=True):
-    """A tool is running. Only SDKs since livekit-agents 1.8 report this. `arguments` is JSON."""
+    """A tool started. livekit-agents before 1.8 does not report this. `arguments` is JSON."""
 
     job_id: str
     session: int
@@ -103,7 +103,7 @@ class ToolStarted(Struct, frozen=True):
 
 
 class ToolCalled(Struct, frozen=True):
-    """A tool has returned `output`, or failed. `duration_ms` is None if its start was not reported."""
+    """A tool returned `output`, or failed. `duration_ms` is None if its start was not reported."""
 
     job_id: str
     session: int
@@ -117,7 +117,7 @@ class ToolCalled(Struct, frozen=True):
 
 
 class HandedOff(Struct, frozen=True):
-    """Another agent took over the session; both by id."""
+    """Another agent took over the session. Both fields are ids of agents."""
 
     job_id: str
     session: int
@@ -127,7 +127,7 @@ class HandedOff(Struct, frozen=True):
 
 
 class EndOfTurnPredicted(Struct, frozen=True):
-    """The turn detector's estimate that the user has finished; above `threshold` the turn ends."""
+    """The turn detector estimated how probably the user has finished. Above `threshold`, the turn ends."""
 
     job_id: str
     session: int
@@ -137,10 +137,10 @@ class EndOfTurnPredicted(Struct, frozen=True):
 
 
 class TurnEnded(Struct, frozen=True):
-    """The agent has answered the turn, or failed to: then `error` says why.
+    """A turn ended. `error` says why the agent did not answer; empty if it did.
 
-    Both times run from the turn's start, by agent-tui's clock: the SDK reports no latencies for typed turns
-    (conversation.md §1).
+    `duration_ms` and `first_delta_ms` count from the start of the turn. agent-tui measures them, because the
+    SDK reports no latencies for typed turns (conversation.md §1).
     """
 
     job_id: str
@@ -162,7 +162,7 @@ class UsageChanged(Struct, frozen=True):
     provider: str
     units: Mapping[str, float]
     cost: float | None = None
-    """In US dollars; None for a model without a known price."""
+    """The cost in US dollars; None if the price of the model is not known."""
 
 
 class SessionFailed(Struct, frozen=True):
@@ -175,7 +175,7 @@ class SessionFailed(Struct, frozen=True):
 
 
 class SessionEnded(Struct, frozen=True):
-    """The session ended, for this reason, or because its process ended."""
+    """The session ended, for `reason`. `error` is set if an error ended it."""
 
     job_id: str
     session: int

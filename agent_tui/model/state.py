@@ -296,7 +296,7 @@ class AppState(Struct, frozen=True):
     """The parts that do not work: since when, in Unix seconds, and the newest notice about each."""
     tuning: TuningView = field(default_factory=TuningView)
     sessions: Sessions = field(default_factory=dict)
-    """Conversations of running jobs, and the last ones of ended jobs."""
+    """Open sessions, and the last `ENDED` sessions that have ended."""
     log_end: int = 0
     logs_dropped: int = 0
     stopping: str = ""

@@ -285,7 +285,7 @@ class Progress(Struct, frozen=True):
     finished: RunMeasure | None = None
     """The run that has just finished. Each run is in exactly one `Progress`."""
     so_far: Row | None = None
-    """The figures of the current run; None without a job."""
+    """The figures of the current run; None as long as it has no job."""
 
 
 class TestLoadView(Struct, frozen=True):

@@ -100,7 +100,10 @@ class SettingsManager:
         self._pushes: Mapping[Effect, Push] = {}
         self._lock = asyncio.Lock()
         self._problems = settings.environment.problems
-        """The problems of the files that are not solved. The engine reports the first ones at its start."""
+        """Problems in environment and config files that are not solved yet.
+
+        The engine reports those that exist when it starts.
+        """
 
     def push_to(
         self, owners: Mapping[Effect, Push], wait_until_accepted: Callable[[], Awaitable[str]]
@@ -159,7 +162,7 @@ class SettingsManager:
         return environment
 
     def _report(self, problems: tuple[str, ...]) -> None:
-        """Emit a warning for each problem of the files, and a notice for each one that is solved."""
+        """Emit a warning for each problem in the files, and a notice for each one that is now solved."""
         for problem in self._problems:
             if problem not in problems:
                 self._emit(Notice(LogLevel.INFO, f"solved: {problem}", problem))

@@ -15,7 +15,7 @@ ReadCpu = Callable[[], Awaitable[float]]
 
 @contextlib.asynccontextmanager
 async def cpu_sampled(recorder: Recorder, read: ReadCpu, clock: Clock) -> AsyncIterator[None]:
-    """Record the machine's CPU use while the block runs, and once at its end: a burst may be short."""
+    """Record the CPU use of the machine while the block runs, and at its end, since a burst may be short."""
 
     async def sample() -> None:
         with contextlib.suppress(OSError, ValueError):  # then there is no figure

@@ -8,15 +8,15 @@ from agent_tui.model.tuning import IdleMemory, JobMeasure, Row, RunMeasure, Swee
 from agent_tui.tuning.stats import mean, percentile
 
 SATURATED = 0.95
-"""CPU use from which on the machine is saturated."""
+"""At this CPU use or more, the machine counts as saturated."""
 
 OFTEN_SATURATED = 0.5
-"""The share of the time from which on the figures say more about the machine than about the count."""
+"""If the machine was saturated for this share of the time, the figures say more about it than the count."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
-    """One count's rows in two sweeps of an agent."""
+    """The rows that two sweeps of an agent have for the same number of idle processes."""
 
     num_idle_processes: int
     before: Row
@@ -34,7 +34,7 @@ def rows(result: SweepResult) -> tuple[Row, ...]:
 
 
 def row(count: int, runs: Sequence[RunMeasure]) -> Row:
-    """Return the row of all runs at one count. Figures without a job are None."""
+    """Return the row of all runs at one count. Figures are None if there was no job to measure."""
     jobs = jobs_of(runs)
     latencies = [job.latency_ms for job in jobs]
     memory = [each for run in runs for each in run.memory]

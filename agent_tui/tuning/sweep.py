@@ -76,7 +76,7 @@ class Sweep:
 
     @property
     def so_far(self) -> Row | None:
-        """The figures of the current run; None without a job."""
+        """The figures of the current run; None as long as it has no job."""
         if self._running is None:
             return None
         recorder, memory = self._running

@@ -72,7 +72,7 @@ class Bridge:
         """What prewarm raised, in the form of `Failed`."""
         self.ready = False
         self.tap: Tap | None = None
-        """What gets the host's messages about sessions."""
+        """Receives the host's messages for sessions; None if the host does not follow them."""
         self._link = link
         self._leaving = ("", 0.0)
         self._channel, self._proto, self._closed = channel, proto, duplex_unix.DuplexClosed

@@ -1,7 +1,7 @@
-"""The tap: shows the sessions of a job to the host and passes typed turns to them.
+"""The tap: reports what happens in the sessions of a job to the host, and passes typed turns to them.
 
-The SDK's own `SessionHost` is attached to each `AgentSession`, beside the one that the SDK may attach for the
-room (conversation.md §2.1). Its messages travel on the process's channel, as JSON.
+The tap attaches a `SessionHost` of the SDK to each `AgentSession`. The SDK itself may attach another one, for
+the room (conversation.md §2.1). The tap's messages are sent on the process's channel, as JSON.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 _log = logging.getLogger("agent-tui")
 
 DELTA_S = 0.02
-"""How long text of a reply is gathered before it is sent, in s."""
+"""Seconds for which the text of a reply is collected before it is sent."""
 
 CASES = ("session_request", "interrupt_session")
-"""The host's messages that are for a session."""
+"""The messages of the host that are for a session."""
 
 _tap: Tap | None = None
-"""The tap of this process; None before its job process has started, so in a template too."""
+"""The tap of this process; None until a job starts, so a template has none."""
 
 
 def patch() -> None:
-    """Make every session of this process, or of its forks, look for a tap when it starts.
+    """Patch `AgentSession`: when a session of this process or of a fork starts, a tap attaches to it, if any.
 
-    Call it before the agent's file runs. An SDK without `SessionHost` stays as it is.
+    Call this before the agent's file runs. An SDK without `SessionHost` is not changed.
     """
     with contextlib.suppress(ImportError, AttributeError):
         module = importlib.import_module("livekit.agents.voice.remote_session")
@@ -69,7 +69,10 @@ def _tapped_start(start: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _text_only(original: property) -> property:
-    """Extend the SDK's own switch (since 1.6): such a session uses no STT, VAD, TTS, or turn detector."""
+    """Return a property that is also true if the tap's sessions run without audio.
+
+    It replaces the SDK's own, since 1.6. A session with it uses no STT, VAD, TTS, or turn detector.
+    """
     return property(lambda session: bool(_tap is not None and _tap.text_only) or original.__get__(session))
 
 
@@ -84,7 +87,7 @@ class Tap:
         self._known: set[int] = set()
 
     async def attach(self, session: Any) -> TappedSession | None:
-        """Attach to a session that is about to start; None if it was attached before or cannot be."""
+        """Attach to a session that is about to start. Return None if that fails or was done before."""
         if id(session) in self._known:
             return None
         self._known.add(id(session))
@@ -98,14 +101,14 @@ class Tap:
         return attached
 
     def receive(self, case: str, value: dict[str, Any]) -> None:
-        """Pass a message of the host to its session; called in the reading thread."""
+        """Pass a message of the host to its session. Called in the thread that reads the channel."""
         session = self._sessions.get(value["session"])
         if session is not None:
             session.receive(case, value)
 
 
 class TappedSession:
-    """One session and its host. It belongs to the job's event loop."""
+    """One session and the `SessionHost` that the tap attached to it. Belongs to the job's event loop."""
 
     def __init__(self, tap: Tap, number: int, session: Any) -> None:
         self.number = number
@@ -122,7 +125,10 @@ class TappedSession:
         self._closing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Attach the host before the session starts: 1.5 loses what comes earlier (conversation.md §2.1)."""
+        """Attach the host. Call this before the session starts.
+
+        Otherwise livekit-agents 1.5 loses the events before the call (conversation.md §2.1).
+        """
         if self._tap.text_only and not isinstance(getattr(type(self._session), "_text_only", None), property):
             self._session.input.set_audio_enabled(False)
             self._session.output.set_audio_enabled(False)
@@ -131,7 +137,7 @@ class TappedSession:
         self._session.on("close", self._on_close)
 
     def started(self) -> None:
-        """Report the session, and follow the text of its replies from now on."""
+        """Report that the session started, and follow the text of its replies from now on."""
         agent = getattr(self._session, "current_agent", None)
         self._tap.send(
             "session_started",
@@ -145,7 +151,7 @@ class TappedSession:
             self._follow_predictions()
 
     def close(self, reason: str, error: str = "") -> None:
-        """Report the session's end, once."""
+        """Report that the session ended. Further calls have no effect."""
         if not self._closed:
             self._closed = True
             self._flush()
@@ -178,10 +184,10 @@ class TappedSession:
         tapped = self
 
         class ChannelTransport(self._remote.SessionTransport):  # type: ignore[misc, name-defined]
-            """The SDK's messages on the process's channel. Sending never waits."""
+            """Carries the messages of the SDK on the process's channel. Sending never waits."""
 
             async def start(self) -> None:
-                """Do nothing: the channel is open."""
+                """Do nothing: the channel is open already."""
 
             async def send_message(self, message: Any) -> None:
                 data = tapped._json.MessageToDict(message, preserving_proto_field_name=True)
@@ -204,7 +210,7 @@ class TappedSession:
     # -- what the SDK's host does not send --------------------------------------------------------------
 
     def _follow_text(self) -> None:
-        """Put an output in front of the session's text outputs that reports the text as it comes."""
+        """Report the text of replies as it comes, from an output in front of the session's text outputs."""
         io = importlib.import_module("livekit.agents.voice.io")
         tapped, output = self, self._session.output
 
@@ -232,7 +238,7 @@ class TappedSession:
             self._tap.offer("session_delta", session=self.number, text=text)
 
     def _follow_predictions(self) -> None:
-        """Get the predictions that go to the room's host only (conversation.md §2.4)."""
+        """Also get the predictions that the SDK sends only to the room's host (conversation.md §2.4)."""
         primary = self._session._session_host
         if primary is None:
             self._session._session_host = self._host

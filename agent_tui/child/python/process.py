@@ -69,7 +69,7 @@ class HostLink:
         self.debug_port = 0
         """The port on which the job waits for a debugger before its entry function; 0 for none."""
         self.sessions = self.text_only = False
-        """Whether the host gets the job's sessions, and whether these run without audio."""
+        """Whether the host follows the sessions of the job, and whether they run without audio."""
         self.host_lost = False
         self.on_host_lost: Callable[[], None] = lambda: None
         """Called in the reading thread when the host has ended, after the listener got a `Shutdown`."""
