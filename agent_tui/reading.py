@@ -138,7 +138,10 @@ def read_pipe_or_file(path: str | Path, most_bytes: int, pipes: Pipes) -> bytes:
 
 
 def _regular(path: str | Path) -> os.stat_result:
-    """Return the status of a regular file. Check before opening: opening a device or a FIFO has effects."""
+    """Return the status of a regular file; raise OSError for any other. Call this before opening the file.
+
+    Merely opening a device or a FIFO may have effects.
+    """
     status = _status(path)
     _check_regular(status)
     return status

@@ -166,7 +166,7 @@ class Bases:
             return None
 
     def parents(self, environ: Mapping[str, str]) -> tuple[ch.Child, ...]:
-        """Return the processes to fork from now; empty if none fits."""
+        """Return the processes from which a child with these variables can be forked now; empty if none."""
         base = self._current
         child = base.child if base is not None and base.fits(environ) else None
         return (child,) if child is not None else ()

@@ -382,7 +382,7 @@ def _step(parts: Sequence[str], places: frozenset[int], name: str) -> frozenset[
 
 
 def _skipping(parts: Sequence[str], places: set[int]) -> frozenset[int]:
-    """Return these positions and those after each `**`, which may match nothing."""
+    """Return these positions in the pattern. Add the next one after each `**`, since it may match nothing."""
     for place in sorted(places):
         while place < len(parts) and parts[place] == "**":
             place += 1

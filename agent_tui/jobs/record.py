@@ -19,7 +19,7 @@ MAX_TRACEBACK = 12_000
 
 @dataclass(frozen=True, slots=True)
 class TestDispatch:
-    """A test dispatch of this run. Its job is identified once, at the offer, and refers to it."""
+    """A test dispatch of this run. When its job is offered, the job's record gets a reference to it."""
 
     __test__ = False  # keeps pytest from collecting it
 
@@ -27,11 +27,11 @@ class TestDispatch:
     """The number by which events refer to the dispatch, from 1."""
     room: str
     at: float
-    """When it was made, in Unix seconds."""
+    """When the dispatch was made, in Unix seconds."""
     length_s: float | None = None
     """How long its job may run, in seconds; None for the run's limit for test jobs."""
     test_load: bool = False
-    """Whether a test load or a sweep made it."""
+    """Whether a test load or a sweep made the dispatch."""
 
 
 class Stage(StrEnum):

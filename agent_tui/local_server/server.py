@@ -31,7 +31,7 @@ _AGENT_PROTOCOL: Final = 1
 _MAX_API_BODY: Final = 4 * 1024 * 1024
 _MOST_WAITING: Final = 1024
 _SHARE: Final = 1 / 2
-"""High limits for idle connections: hundreds of test dispatches may come at once, each on its own."""
+"""The limits for idle connections are high, because hundreds of test dispatches may each open one at once."""
 
 
 class LocalServer:

@@ -33,7 +33,7 @@ _CHILDS_CUT = re.compile(r"( \[…\d+ characters…\] )")
 """What a child puts in place of the middle of a long text; `shortened` of `child/python/channel.py`."""
 
 SHORTEST_PART = 4
-"""Characters of a secret that are masked at such a cut; fewer reveal nothing."""
+"""The fewest characters of a secret that are masked before or after a cut. Fewer do not reveal it."""
 
 Value = TypeVar("Value")
 
@@ -147,7 +147,7 @@ def _without_parts(text: str, forms: Iterable[str]) -> str:
 
 
 def _without_beginning(text: str, forms: Iterable[str]) -> str:
-    """Mask a secret's start at the end of the text."""
+    """If the text ends with the first part of a secret, mask that part."""
     last = text[-SHORTEST_PART:]
     ends = (
         at + len(last)
@@ -160,7 +160,7 @@ def _without_beginning(text: str, forms: Iterable[str]) -> str:
 
 
 def _without_end(text: str, forms: Iterable[str]) -> str:
-    """Mask a secret's end at the start of the text."""
+    """If the text starts with the last part of a secret, mask that part."""
     first = text[:SHORTEST_PART]
     sizes = (len(form) - at for form in forms for at in _places(first, form) if text.startswith(form[at:]))
     size = max(sizes, default=0)
@@ -177,7 +177,7 @@ def _places(part: str, form: str) -> Iterator[int]:
 def _parts(secret: str) -> set[str]:
     """Return the texts to mask for a secret: the whole secret and each of its lines.
 
-    Each is returned unchanged, as an encoder would get it, and without control characters.
+    Each of them is returned twice: unchanged, and without control characters.
     """
     lines = (line.strip() for line in secret.split("\n"))
     wholes = (secret.strip(), *(line for line in lines if not _PEM_EDGE.fullmatch(line)))

@@ -9,7 +9,7 @@ from agent_tui.model.tuning import SweepPlan, Target, TestLoad
 
 
 class DispatchBy(StrEnum):
-    """How a test job is dispatched: by the server, or simulated: offered to this worker only."""
+    """How a test job is dispatched: by the server, or simulated, which offers it only to this worker."""
 
     SERVER = "server"
     SIMULATE = "simulate"
@@ -36,7 +36,7 @@ class Dispatch(Struct, frozen=True):
     length_s: float | None = None
     """End these jobs after this time; None: the limit of this run's test jobs."""
     test_load: bool = False
-    """Whether a test load or a sweep makes them."""
+    """Whether a test load or a sweep makes these dispatches."""
 
 
 class MeasureMemory(Struct, frozen=True):

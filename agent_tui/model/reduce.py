@@ -387,7 +387,7 @@ def _job_started(state: AppState, event: ev.JobStarted, ts: float) -> AppState:
 
 
 def _entered(state: AppState, event: ev.JobStarted, ts: float) -> float:
-    """Return the time of the entry by the child's clock; the event comes a moment later."""
+    """Return when the entry function was called, by the child's clock. The event arrives a moment later."""
     job = state.jobs.get(event.job_id)
     return job.offered + event.offer_to_entry_ms / 1000 if job is not None else ts
 

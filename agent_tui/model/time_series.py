@@ -1,4 +1,4 @@
-"""A bounded history of a figure: old parts get coarser, but peaks and the newest value stay."""
+"""A history of a figure, of bounded size: old parts get coarser, but peaks and the newest value stay."""
 
 from msgspec import Struct
 
@@ -10,19 +10,21 @@ Point = tuple[float, float]
 
 
 class TimeSeries(Struct, frozen=True):
-    """The figure over time, oldest first. Points, except the last, are at least `step` seconds apart."""
+    """A figure over time, the oldest point first. All points but the last are at least `step`
+    seconds apart.
+    """
 
     points: tuple[Point, ...] = ()
     step: float = 0.0
 
     @property
     def peak(self) -> float | None:
-        """The highest figure so far; None without any."""
+        """The highest value so far; None if there are no points."""
         return max((value for _, value in self.points), default=None)
 
     @property
     def last(self) -> float | None:
-        """The newest figure; None without any."""
+        """The newest value; None if there are no points."""
         return self.points[-1][1] if self.points else None
 
 
@@ -36,7 +38,7 @@ def append(series: TimeSeries, ts: float, value: float) -> TimeSeries:
 
 
 def _halved(points: tuple[Point, ...]) -> TimeSeries:
-    """Merge pairs to their higher figure, except the newest point."""
+    """Merge neighboring points in pairs, keeping the higher value. The newest point is not merged."""
     *old, newest = points
     pairs = [_higher(*old[at : at + 2]) for at in range(0, len(old), 2)]
     return TimeSeries((*pairs, newest), (newest[0] - points[0][0]) / (POINTS / 2))

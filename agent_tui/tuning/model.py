@@ -77,7 +77,7 @@ class PoolModel:
                 self._start(now)
 
     def _held_back(self) -> bool:
-        """Return whether a start waits only for the moment after the last accepted job to pass."""
+        """Return whether a process could start now if the last accepted job were not so recent."""
         return (
             self._refill_at > -math.inf
             and self._short() > 0

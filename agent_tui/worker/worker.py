@@ -62,7 +62,7 @@ class WorkerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class _Ended:
-    """How one attempt ended. `lasted_s` is how long it was registered, if it was."""
+    """How one attempt to register ended. If it succeeded, `lasted_s` is how long the registration lasted."""
 
     why: Explanation
     lasted_s: float | None = None

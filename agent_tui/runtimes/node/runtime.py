@@ -1,4 +1,4 @@
-"""The children of one generation of an agents-js file: blanks that get the file."""
+"""Starts the children of one generation of an agents-js file: takes blanks, and sends them the file."""
 
 import base64
 import json
