@@ -33,6 +33,7 @@ class UiState(Struct, frozen=True, omit_defaults=True):
     """Orders by the table's name."""
     log_level: LevelName | None = None
     """The level filter of the logs."""
+    log_wrap: bool = False
 
 
 def ui_state_file(environ: Mapping[str, str], agent: Path) -> Path:

@@ -66,8 +66,10 @@ class UiStateKeeper:
         app.panel(Processes).order = self.order_of(PROCESSES)
         if app.panel(Detail).tab is not state.tab:
             app.panel(Detail).tab = state.tab
+        pane = app.panel(LogPane)
+        if state.log_wrap:
+            pane.wrap = True
         if state.log_level is not None:
-            pane = app.panel(LogPane)
             pane.chosen = with_fields(pane.chosen, level=LogLevel[state.log_level.upper()])
         self._theme = app.theme
         if self._problem:
@@ -98,12 +100,14 @@ class UiStateKeeper:
             self._theme = app.theme
             self.state = replace(self.state, theme=app.theme)
         self.keep_order(PROCESSES, app.panel(Processes).order)
-        level = app.panel(LogPane).chosen.level
+        pane = app.panel(LogPane)
+        level = pane.chosen.level
         self.state = replace(
             self.state,
             tab=app.panel(Detail).tab,
             splits={str(split): share for split, share in app.panel(SplitBody).shares.items()},
             log_level=None if level is None else level.label,
+            log_wrap=pane.wrap,
         )
 
     async def _save(self, path: Path, state: UiState) -> None:

@@ -32,6 +32,7 @@ CHANGED = UiState(
     splits={"columns": 0.3958, "rows": 0.25},
     sort={"processes": Order("mem", descending=False), "jobs": Order("peak")},
     log_level="warn",
+    log_wrap=True,
 )
 
 
@@ -79,6 +80,7 @@ def shown(app: AgentTuiApp) -> dict[str, object]:
         "splits": dict(app.panel(SplitBody).shares),
         "processes": app.panel(Processes).order,
         "logs": app.panel(LogPane).chosen,
+        "wrap": app.panel(LogPane).wrap,
     }
 
 
@@ -91,6 +93,7 @@ async def test_what_the_user_changes_is_restored_at_the_next_start(
         fresh = shown(app)
         await press(pilot, "<", "<", "{", "]", "]", "S")
         app.theme = "nord"
+        app.panel(LogPane).wrap = True
         app.panel(LogPane).chosen = Chosen(level=LogLevel.WARN, owners=frozenset({"p1"}))
         await pilot.press("j")
         await until(lambda: isinstance(app.screen, JobsPage))

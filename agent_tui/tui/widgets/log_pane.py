@@ -115,6 +115,15 @@ class LogPane(Vertical):
             self._choose(chosen)
 
     @property
+    def wrap(self) -> bool:
+        """Whether long lines are wrapped; settable."""
+        return self._view.wrap
+
+    @wrap.setter
+    def wrap(self, wrap: bool) -> None:
+        self._view.wrap = wrap
+
+    @property
     def owner(self) -> str | None:
         """The id of the only process or job whose lines are shown, empty for the host; None for several."""
         return next(iter(self._chosen.owners)) if len(self._chosen.owners) == 1 else None
