@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -80,7 +81,8 @@ class CommandHandler:
                 return Result(True)
             case cmd.InspectSession(job_id, session):
                 info = await self._jobs.sessions(job_id).ask("get_agent_info", session)
-                return Result(True, self._redactor.clean(json.dumps(info, ensure_ascii=False)))
+                text = json.dumps(info, ensure_ascii=False)
+                return Result(True, self._redactor.clean(text, sys.maxsize))  # cut, it would not be JSON
             case cmd.SetOptions(values):
                 change = Settings.measured_with if command.measuring else Settings.edited
                 return await self._edit(lambda settings: change(settings, values))

@@ -22,6 +22,7 @@ from agent_tui.jobs.manager import JobManager, JobSettings
 from agent_tui.jobs.record import JobRecord, Stage
 from agent_tui.logs.event_text import log_line_of
 from agent_tui.logs.intake import LogIntake
+from agent_tui.logs.sanitise import MAX_LINE
 from agent_tui.logs.store import LogAnnouncer, LogStore
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
@@ -29,6 +30,7 @@ from agent_tui.model.clock import Clock, SystemClock
 from agent_tui.model.errors import InternalError, UserError
 from agent_tui.model.logs import LogLevel, LogSource, LogStream
 from agent_tui.model.requests import A, Asks, JoinLink, JoinRoom, LogRange, ReadLogs, ReadSecrets
+from agent_tui.model.session_events import SessionEvent
 from agent_tui.model.state import LIVE_PHASES, AppState
 from agent_tui.options.declare import BY_NAME, Effect, ServerOptions
 from agent_tui.processes.memory import MemorySampler
@@ -56,6 +58,9 @@ KILL_S = 2.0
 Handler = Callable[[Any], Awaitable[cmd.CommandResult]]
 """Carries out the commands of one class. Raises UserError if that is not possible."""
 
+MESSAGE = 2 * 1024 * 1024
+"""Most characters of a text in a conversation; in other events they are lines."""
+
 LINK_S = 4.0
 """Seconds to wait for the server's answer whether a room has the agent, when a join link is made."""
 
@@ -73,7 +78,7 @@ class Engine:
         """Whether everything has started, so that commands are accepted."""
         self._redactor = config.redactor
         self._store = LogStore(self._clock, redactor=self._redactor)
-        self._bus = Bus(self._clock, self._redactor.clean_value, self._log_event)
+        self._bus = Bus(self._clock, self._clean, self._log_event)
         self._settings = SettingsManager(
             Settings(
                 config.environment or config.read_environment(),
@@ -316,6 +321,10 @@ class Engine:
             self._sampler.note_baseline(event.process, is_awaited=event.is_awaited)
         else:
             self._code.on_pool_event(event)
+
+    def _clean(self, event: ev.Event) -> ev.Event:
+        limit = MESSAGE if isinstance(event, SessionEvent) else MAX_LINE
+        return self._redactor.clean_value(event, limit=limit)
 
     def _job_settings(self) -> JobSettings:
         """Return the settings for a new job.

@@ -74,6 +74,8 @@ class ExitPolicy:
     loaded: bool = False
     running: set[str] = field(default_factory=set)
     server_lost: str | None = None
+    talking: bool = False
+    """Whether there are turns left to say."""
     refusal: str | None = None
     load_error: str | None = None
 
@@ -119,7 +121,7 @@ class ExitPolicy:
                 pass
         if self.server_lost is not None and not self.running:
             return ExitCode.SERVER
-        return self._when_idle()
+        return self.when_idle()
 
     def catch_up(self, state: AppState) -> ExitCode | None:
         """Apply the state after missed events. Return the exit code if it is time to exit, else None."""
@@ -131,10 +133,11 @@ class ExitPolicy:
             if job.phase in (JobPhase.ENDED, JobPhase.LOST):
                 self.settled.add(job.test_dispatch)
                 self.failed |= job.phase is JobPhase.LOST or job.status is ev.JobStatus.FAILED
-        return self._when_idle()
+        return self.when_idle()
 
-    def _when_idle(self) -> ExitCode | None:
-        if not self.options.exit_when_idle or not self.settled or self.running:
+    def when_idle(self) -> ExitCode | None:
+        """Return the exit code if nothing is left to do, else None."""
+        if self.talking or not self.options.exit_when_idle or not self.settled or self.running:
             return None
         if self.options.dispatch and len(self.made) < self.options.dispatch:
             return None
@@ -201,7 +204,7 @@ class Headless:
         self._engine = engine
         self._options = options
         self._work = work
-        self._policy = ExitPolicy(options, tests=work is not None)
+        self._policy = ExitPolicy(options, tests=work is not None, talking=bool(options.say))
         self._loop = asyncio.get_running_loop()
         # JSON is always UTF-8; lines for people use the encoding of the terminal.
         encoding = "utf-8" if options.json else sys.stdout.encoding or "utf-8"
@@ -302,13 +305,20 @@ class Headless:
             self._policy.load_error = f"the agent was not ready within {self._options.ready_within_s:g} s"
             self._decide(ExitCode.JOB_FAILED)
 
+    async def _converse(self, talk: Talk) -> None:
+        problem = await talk.run()
+        if problem:
+            self._policy.failed = True
+            print(f"agent-tui: {problem}", file=sys.stderr)
+        self._policy.talking = False
+        self._decide(self._policy.when_idle())
+
     async def _dispatch(self) -> None:
         command = cmd.Dispatch(self._options.dispatch, confirmed_host=self._options.confirmed_host)
         result = await self._engine.send(command)
         if result.ok:
-            if self._talk is not None and (problem := await self._talk.run()):
-                self._policy.failed = True
-                print(f"agent-tui: {problem}", file=sys.stderr)
+            if self._talk is not None:
+                await self._converse(self._talk)
             return
         print(f"agent-tui: {result.text}", file=sys.stderr)
         if result.refused:

@@ -1,0 +1,184 @@
+"""`--say`: conversations with an unmodified agent file, without a media server or keys."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import AGENTS, Run, agent_tui, finished, save
+from tests.sdks import each_sdk
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+TALKS = AGENTS / "sdk_talks.py"
+
+
+def flags(python: Path, *turns: str) -> list[object]:
+    said = [each for turn in turns for each in ("--say", turn)]
+    return ["--local", "--json", "--port", 0, "--python", python, "--exit-when-idle", *said]
+
+
+def replies(run: Run) -> list[tuple[int, str]]:
+    return [(each["turn"], each["text"]) for each in run.all("message") if each["role"] == "assistant"]
+
+
+def errors(run: Run) -> list[str | None]:
+    return [each["error"] for each in run.all("turn_ended")]
+
+
+@each_sdk()
+async def test_three_turns_with_a_tool_call_and_a_handoff(sdk_python: Path) -> None:
+    code, run = await finished(TALKS, *flags(sdk_python, "one", "the weather", "billing"))
+    assert code == 0, run.stderr
+    assert replies(run) == [
+        (0, "Hello!"),
+        (1, "reply 1 to one"),
+        (2, "It is sunny."),
+        (3, "It is with billing."),
+    ]
+    weather, billing = run.all("tool_call")
+    assert (weather["turn"], weather["name"], weather["output"], weather["is_error"]) == (
+        2,
+        "weather",
+        "sunny",
+        False,
+    )
+    assert billing["turn"] == 3
+    assert [(each["from_agent"], each["to_agent"]) for each in run.all("handoff")][-1] == (
+        "talker",
+        "billing",
+    )
+    assert [each["text"] for each in run.all("turn_started")] == ["one", "the weather", "billing"]
+    assert errors(run) == [None, None, None]
+    (started,) = run.all("session_started")
+    assert (started["session"], started["text_only"], started["generation"]) == (1, True, 1)
+    assert run.all("usage")[-1]["input_tokens"] > 0
+    assert all(each["first_delta_ms"] > 0 for each in run.all("turn_ended"))
+    shown = "".join(each["text"] for each in run.all("message_delta") if each["turn"] == 1)
+    assert shown == "reply 1 to one"
+    (ended,) = run.all("job_ended")
+    assert ended["reason"] == "all turns said"
+
+
+@each_sdk()
+async def test_a_failing_tts_and_a_failing_tool_lose_no_reply(sdk_python: Path) -> None:
+    environ = {"TALK_TTS": "1"}
+    code, run = await finished(TALKS, *flags(sdk_python, "one", "this fails", "two"), environ=environ)
+    assert code == 0, run.stderr
+    assert [turn for turn, _ in replies(run)] == [0, 1, 2, 3]
+    assert [each["is_error"] for each in run.all("tool_call")] == [True]
+    assert "the TTS was called" not in "".join(each["text"] for each in run.all("log"))
+
+
+@each_sdk()
+async def test_two_sessions_in_one_job_are_numbered(sdk_python: Path) -> None:
+    code, run = await finished(TALKS, *flags(sdk_python, "one"), environ={"TALK_SESSIONS": "2"})
+    assert code == 0, run.stderr
+    assert [each["session"] for each in run.all("session_started")] == [1, 2]
+    assert {each["session"] for each in run.all("session_ended")} == {1, 2}
+    assert len(errors(run)) == 1
+
+
+@each_sdk()
+async def test_a_turn_that_gets_no_answer_fails_and_the_next_is_said(sdk_python: Path) -> None:
+    code, run = await finished(TALKS, *flags(sdk_python, "hang", "one"), "--turn-timeout", "2s")
+    assert code == 1
+    assert errors(run) == ["no answer within 2 s", None]
+    assert replies(run)[-1] == (2, "reply 2 to one")
+
+
+@each_sdk()
+async def test_a_tool_that_never_returns_fails_its_turn(sdk_python: Path) -> None:
+    async with agent_tui(TALKS, *flags(sdk_python, "stuck"), "--turn-timeout", "1s") as run:
+        ended = await run.until("turn_ended")
+        assert ended["error"] == "no answer within 1 s"
+        run.process.send_signal(signal.SIGINT)  # the SDK would wait for the tool for a minute
+        await run.until("stopping")
+        run.process.send_signal(signal.SIGINT)
+        assert await run.end() == 130
+
+
+@each_sdk()
+async def test_a_process_that_dies_ends_the_turn(sdk_python: Path) -> None:
+    code, run = await finished(TALKS, *flags(sdk_python, "one", "die", "two"))
+    assert code == 1
+    assert errors(run) == [None, "the session ended: the process ended"]
+    assert [each["reason"] for each in run.all("session_ended")] == ["the process ended"]
+
+
+@each_sdk()
+async def test_a_reply_of_a_megabyte_arrives(sdk_python: Path) -> None:
+    code, run = await finished(TALKS, *flags(sdk_python, "long"))
+    assert code == 0, run.stderr
+    text = dict(replies(run))[1]
+    assert text == "x" * 2**20
+
+
+@each_sdk()
+async def test_standard_input_is_said_line_by_line_and_its_end_ends_the_job(sdk_python: Path) -> None:
+    async with agent_tui(TALKS, *flags(sdk_python, "-")) as run:
+        assert run.process.stdin is not None
+        for number in (1, 2):
+            run.process.stdin.write(f"line {number}\n".encode())
+            await run.until("turn_ended", turn=number)
+        run.process.stdin.close()
+        assert await run.end() == 0
+    assert [text for _, text in replies(run)] == ["Hello!", "reply 1 to line 1", "reply 2 to line 2"]
+
+
+@each_sdk()
+async def test_twenty_calls_at_once_with_a_turn_each(sdk_python: Path) -> None:
+    turn = ("--say", "one", "--dispatch", 20, "--job-length", "120s")
+    arguments = ("--local", "--json", "--port", 0, "--python", sdk_python, "--num-idle-processes", 4)
+    async with agent_tui(TALKS, *arguments, *turn) as run:
+        await run.until("session_started", count=20)
+        await run.until("turn_ended")
+        run.process.send_signal(signal.SIGTERM)
+        await run.end()
+    assert {each["job_id"] for each in run.all("session_started")} == {
+        each["job_id"] for each in run.all("job_started")
+    }
+    assert len(run.all("session_ended")) == 20
+
+
+async def test_a_native_agent_has_no_session() -> None:
+    code, run = await finished(
+        AGENTS / "native_short.py", "--local", "--json", "--port", 0, "--exit-when-idle", "--say", "hello"
+    )
+    assert code == 1
+    assert "the job ended before it started an AgentSession" in run.stderr
+
+
+async def test_sessions_can_be_left_alone() -> None:
+    code, run = await finished(TALKS, "--local", "--say", "hello", "--no-sessions")
+    assert code == 2
+    assert "--say needs the agent's sessions: leave out --no-sessions" in run.stderr
+
+
+@each_sdk()
+async def test_without_sessions_nothing_is_reported(sdk_python: Path) -> None:
+    code, run = await finished(
+        TALKS,
+        *("--local", "--json", "--port", 0, "--python", sdk_python, "--no-sessions"),
+        *("--exit-when-idle", "--dispatch", 1, "--job-length", "2s"),
+    )
+    assert code == 0, run.stderr
+    assert not run.all("session_started")
+
+
+@each_sdk()
+async def test_a_save_during_a_conversation_is_loaded(sdk_python: Path, tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    save(agent, TALKS.read_text())
+    async with agent_tui(agent, *flags(sdk_python, "-"), cwd=tmp_path) as run:
+        assert run.process.stdin is not None
+        run.process.stdin.write(b"one\n")
+        await run.until("turn_ended", turn=1)
+        save(agent, TALKS.read_text().replace("reply", "answer"))
+        await run.until("generation_ready", generation=2)
+        run.process.stdin.write(b"two\n")
+        ended = await run.until("turn_ended", turn=2)
+        assert ended["error"] is None
+        run.process.stdin.close()
+        assert await run.end() == 0
+    assert replies(run)[-1] == (2, "reply 2 to two")  # a running session keeps its code

@@ -1,0 +1,234 @@
+"""Sessions of a job, over a scripted child: turns, the queue of typed ones, and their events."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from agent_tui.jobs.sessions import JobSessions
+from agent_tui.model import child as ch
+from agent_tui.model import session_events as se
+from agent_tui.model.errors import UserError
+from tests.fakes.clock import FakeClock
+from tests.fakes.scripted_child import until
+
+
+class Bench:
+    """A job with one session, whose child the test plays."""
+
+    def __init__(self, *, greets: bool = False, turn_timeout_s: float = 60.0) -> None:
+        self.clock = FakeClock()
+        self.events: list[se.SessionEvent] = []
+        self.sent: list[ch.ToChild] = []
+        settle = 0.02 if greets else 0.0
+        self.job = JobSessions("AJ_1", self.events.append, self.clock, turn_timeout_s, settle_s=settle)
+        self.start()
+
+    def start(self, generation: int = 1) -> None:
+        """Start a process with one session."""
+        self.job.attach(self.sent.append, generation)
+        self.job.receive(ch.SessionStarted(1, "talker", True))
+
+    def event(self, name: str, **value: Any) -> None:
+        self.job.receive(ch.SessionData(1, {"event": {"created_at": "2026-11-28T10:00:00Z", name: value}}))
+
+    def state(self, name: str) -> None:
+        self.event("agent_state_changed", new_state=f"AS_{name.upper()}")
+
+    def message(self, role: str, text: str, **more: Any) -> None:
+        message = {"id": f"{role}-{text}", "role": role, "content": [{"text": text}], **more}
+        self.event("conversation_item_added", item={"message": message})
+
+    def respond(self, request_id: str, *items: dict[str, Any], error: str = "") -> None:
+        response = {"request_id": request_id, "run_input": {"items": list(items)}}
+        self.job.receive(ch.SessionData(1, {"response": response | ({"error": error} if error else {})}))
+
+    @property
+    def inputs(self) -> list[tuple[str, str]]:
+        """The id and text of each typed turn that was sent."""
+        requests = [each.data["request"] for each in self.sent if isinstance(each, ch.SessionRequest)]
+        return [(each["request_id"], each["run_input"]["text"]) for each in requests]  # type: ignore[index]
+
+    def all(self, kind: type[Any]) -> Sequence[Any]:
+        return [each for each in self.events if isinstance(each, kind)]
+
+
+async def test_typed_turns_run_one_after_the_other() -> None:
+    bench = Bench()
+    bench.job.say("one")
+    bench.job.say("two")
+    assert [text for _, text in bench.inputs] == ["one"]
+    assert [each.text for each in bench.all(se.TurnQueued)] == ["one", "two"]
+    bench.message("USER", "one")
+    bench.message("ASSISTANT", "reply", metrics={"llm_node_ttft": 0.25})
+    bench.respond(bench.inputs[0][0])
+    assert [text for _, text in bench.inputs] == ["one", "two"]
+    bench.respond(bench.inputs[1][0], error="no model")
+    assert [(each.turn, each.error) for each in bench.all(se.TurnEnded)] == [(1, ""), (2, "no model")]
+    assert bench.all(se.TurnEnded)[0].metrics == {"llm_ttft": 250.0}
+    assert not bench.job.has_work
+
+
+async def test_the_first_typed_turn_waits_for_the_greeting() -> None:
+    bench = Bench(greets=True)
+    bench.state("thinking")
+    bench.job.say("one")
+    await asyncio.sleep(0.05)
+    assert bench.inputs == []
+    bench.message("ASSISTANT", "Hello!")
+    bench.state("listening")
+    bench.clock.advance(1.0)
+    await until(lambda: bench.inputs)
+    assert [(each.turn, each.text) for each in bench.all(se.MessageAdded)] == [(0, "Hello!")]
+
+
+async def test_a_greeting_that_never_ends_holds_a_turn_for_ten_seconds() -> None:
+    bench = Bench(greets=True)
+    bench.state("speaking")
+    bench.job.say("one")
+    bench.clock.advance(11.0)
+    await until(lambda: bench.inputs)
+
+
+async def test_a_turn_without_an_answer_ends_and_the_next_starts() -> None:
+    bench = Bench(turn_timeout_s=0.02)
+    bench.job.say("one")
+    bench.job.say("two")
+    await until(lambda: len(bench.inputs) == 2)
+    assert bench.all(se.TurnEnded)[0].error == "no answer within 20 ms"
+    late = bench.inputs[0][0]
+    bench.respond(late)
+    assert len(bench.all(se.TurnEnded)) == 1
+
+
+async def test_an_item_that_the_response_repeats_is_one_message() -> None:
+    bench = Bench()
+    bench.job.say("one")
+    bench.message("ASSISTANT", "reply")
+    item = {"message": {"id": "ASSISTANT-reply", "role": "ASSISTANT", "content": [{"text": "reply"}]}}
+    late = {"message": {"id": "m2", "role": "ASSISTANT", "content": [{"text": "and more"}]}}
+    bench.respond(bench.inputs[0][0], item, late)
+    assert [each.text for each in bench.all(se.MessageAdded)] == ["reply", "and more"]
+    assert isinstance(bench.events[-1], se.TurnEnded)
+
+
+async def test_a_spoken_turn_ends_when_the_agent_is_silent_again() -> None:
+    bench = Bench()
+    spoken = {"started_speaking_at": "2026-11-28T10:00:00Z", "stopped_speaking_at": "2026-11-28T10:00:01.5Z"}
+    bench.message("USER", "hi", metrics={**spoken, "end_of_turn_delay": 0.5})
+    bench.state("thinking")
+    bench.state("listening")  # a pause before the reply
+    assert bench.all(se.TurnEnded) == []
+    bench.message("ASSISTANT", "hello", interrupted=True, metrics={"e2e_latency": 0.75})
+    bench.state("listening")
+    user, agent = bench.all(se.MessageAdded)
+    assert user.stopped_speaking_at - user.started_speaking_at == 1.5
+    assert agent.interrupted
+    (ended,) = bench.all(se.TurnEnded)
+    assert (ended.turn, ended.typed) == (1, False)
+    assert ended.metrics == {"end_of_turn_delay": 500.0, "e2e": 750.0}
+
+
+async def test_a_spoken_turn_ends_when_the_next_one_starts() -> None:
+    bench = Bench()
+    bench.message("USER", "one")
+    bench.message("USER", "two")
+    assert [each.turn for each in bench.all(se.TurnStarted)] == [1, 2]
+    assert [each.turn for each in bench.all(se.TurnEnded)] == [1]
+
+
+async def test_the_first_delta_is_timed() -> None:
+    bench = Bench()
+    bench.job.say("one")
+    bench.clock.advance(0.25)
+    bench.job.receive(ch.SessionDelta(1, "Yes"))
+    bench.job.receive(ch.SessionDelta(1, ", two."))
+    bench.clock.advance(0.5)
+    bench.respond(bench.inputs[0][0])
+    (ended,) = bench.all(se.TurnEnded)
+    assert (ended.first_delta_ms, ended.duration_ms) == (250.0, 750.0)
+    assert [each.text for each in bench.all(se.MessageDelta)] == ["Yes", ", two."]
+
+
+async def test_tools_are_timed_where_their_start_is_reported() -> None:
+    bench = Bench()
+    call = {"call_id": "c1", "name": "find_rooms", "arguments": "{}"}
+    bench.event("tool_execution_updated", started={"function_call": call})
+    bench.clock.advance(0.125)
+    output = {"call_id": "c1", "output": "two"}
+    bench.event("function_tools_executed", function_calls=[call], function_call_outputs=[output])
+    bench.event("function_tools_executed", function_calls=[{**call, "call_id": "c2"}])
+    first, second = bench.all(se.ToolCalled)
+    assert (first.output, first.duration_ms, first.is_error) == ("two", 125.0, False)
+    assert (second.output, second.duration_ms) == ("", None)
+
+
+async def test_states_that_json_leaves_out_are_the_first_ones() -> None:
+    bench = Bench()
+    bench.event("agent_state_changed", old_state="AS_IDLE")
+    bench.event("user_state_changed", old_state="US_LISTENING")
+    assert bench.all(se.AgentStateChanged)[0].state == "initializing"
+    assert bench.all(se.UserStateChanged)[0].state == "speaking"
+
+
+async def test_other_events_become_ours() -> None:
+    bench = Bench()
+    handoff = {"id": "h1", "old_agent_id": "a", "new_agent_id": "b"}
+    bench.event("conversation_item_added", item={"agent_handoff": handoff})
+    bench.event("eot_prediction", probability=0.9, threshold=0.5)
+    bench.event("error", message="429")
+    usage = {"llm": {"model": "gpt-5", "provider": "openai", "input_tokens": "412"}}
+    bench.event("session_usage_updated", usage={"model_usage": [usage]})
+    bench.event("something_new", value=1)
+    assert bench.events[1:] == [
+        se.HandedOff("AJ_1", 1, 0, "a", "b"),
+        se.EndOfTurnPredicted("AJ_1", 1, 0, 0.9, 0.5),
+        se.SessionFailed("AJ_1", 1, "", "429"),
+        se.UsageChanged("AJ_1", 1, "gpt-5", "openai", {"input_tokens": 412.0}),
+    ]
+
+
+@pytest.mark.parametrize("closed", [True, False])
+async def test_the_end_of_a_session_ends_its_turns(closed: bool) -> None:
+    bench = Bench()
+    bench.job.say("one")
+    bench.job.say("two")
+    if closed:
+        bench.job.receive(ch.SessionClosed(1, "error", "no model"))
+    bench.job.end("the process ended")
+    why = "no model" if closed else "the process ended"
+    assert [each.error for each in bench.all(se.TurnEnded)] == [
+        f"the session ended: {why}",
+        f"not sent: the session ended: {why}",
+    ]
+    assert len(bench.all(se.SessionEnded)) == 1
+    with pytest.raises(UserError, match="no open session"):
+        bench.job.say("three")
+
+
+async def test_sessions_of_a_restarted_job_count_on() -> None:
+    bench = Bench()
+    bench.job.end("the process ended")
+    bench.start(generation=2)
+    assert [(each.session, each.generation) for each in bench.all(se.SessionStarted)] == [(1, 1), (2, 2)]
+    bench.job.say("one")
+    (request,) = [each for each in bench.sent if isinstance(each, ch.SessionRequest)]
+    assert request.session == 1  # the first one of its process
+    bench.job.interrupt(2)
+    assert bench.sent[-1] == ch.InterruptSession(1)
+
+
+async def test_a_question_gets_its_answer() -> None:
+    bench = Bench()
+    asking = asyncio.create_task(bench.job.ask("get_agent_info"))
+    await until(lambda: bench.sent)
+    bench.job.receive(
+        ch.SessionData(1, {"response": {"request_id": "1", "get_agent_info": {"instructions": "be kind"}}})
+    )
+    assert await asking == {"instructions": "be kind"}
+    asking = asyncio.create_task(bench.job.ask("get_agent_info"))
+    await until(lambda: len(bench.sent) == 2)
+    bench.job.end("the process ended")
+    with pytest.raises(UserError, match="the session has ended"):
+        await asking

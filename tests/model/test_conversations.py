@@ -1,0 +1,113 @@
+"""What events make of the conversations that front ends show."""
+
+from msgspec.structs import replace
+
+from agent_tui.model import session_events as se
+from agent_tui.model.conversations import (
+    ENDED,
+    KEPT_CHARACTERS,
+    ErrorView,
+    HandoffView,
+    MessageView,
+    Sessions,
+    SessionView,
+    ToolView,
+    changed,
+)
+
+KEY = ("AJ_1", 1)
+
+
+def after(*events: se.SessionEvent) -> SessionView:
+    """Return the session AJ_1/1 after these events, one per second."""
+    sessions: Sessions = changed({}, se.SessionStarted(*KEY, "talker", True, 1), 0.0)
+    for at, event in enumerate(events, 1):
+        sessions = changed(sessions, event, float(at))
+    return sessions["AJ_1/1"]
+
+
+def said(turn: int, text: str, role: se.Role = se.Role.ASSISTANT) -> se.MessageAdded:
+    return se.MessageAdded(*KEY, turn, role, text, False, 1)
+
+
+def test_a_greeting_belongs_to_turn_0() -> None:
+    session = after(se.MessageDelta(*KEY, 0, "Hel"), said(0, "Hello!"))
+    (turn,) = session.turns
+    assert (turn.number, turn.is_running, turn.streaming) == (0, False, "")
+    assert [each.text for each in turn.entries if isinstance(each, MessageView)] == ["Hello!"]
+
+
+def test_a_typed_turn_from_queue_to_end() -> None:
+    queued = [se.TurnQueued(*KEY, "one"), se.TurnQueued(*KEY, "two")]
+    started = se.TurnStarted(*KEY, 1, True, 1, "one")
+    session = after(*queued)
+    assert session.queued == ("one", "two")
+    session = after(*queued, started, se.MessageDelta(*KEY, 1, "Yes"), se.MessageDelta(*KEY, 1, ", two"))
+    assert session.queued == ("two",)
+    (turn,) = session.turns
+    assert (turn.streaming, turn.first_delta_at, turn.is_running) == ("Yes, two", 4.0, True)
+    ended = se.TurnEnded(*KEY, 1, True, 640.0, 330.0, {})
+    session = after(*queued, started, se.MessageDelta(*KEY, 1, "Yes"), said(1, "Yes, two."), ended)
+    (turn,) = session.turns
+    assert (turn.streaming, turn.is_running, turn.ended) == ("", False, ended)
+
+
+def test_what_came_of_a_reply_that_failed_stays() -> None:
+    started = se.TurnStarted(*KEY, 1, True, 1, "one")
+    failed = se.TurnEnded(*KEY, 1, True, 640.0, 330.0, {}, "no answer")
+    (turn,) = after(started, se.MessageDelta(*KEY, 1, "Yes"), failed).turns
+    (entry,) = turn.entries
+    assert isinstance(entry, MessageView)
+    assert (entry.text, entry.interrupted) == ("Yes", True)
+
+
+def test_a_tool_call_is_one_entry_from_start_to_end() -> None:
+    started = se.ToolStarted(*KEY, 1, "find", "{}", "c1")
+    (turn,) = after(started).turns
+    assert turn.entries == (ToolView(1.0, "c1", "find", "{}"),)
+    called = se.ToolCalled(*KEY, 1, "find", "{}", "two", False, 120.0, "c1")
+    (turn,) = after(started, called).turns
+    assert turn.entries == (ToolView(1.0, "c1", "find", "{}", "two", False, 120.0),)
+    (turn,) = after(replace(called, duration_ms=None)).turns
+    assert turn.entries == (ToolView(1.0, "c1", "find", "{}", "two", False, None),)
+
+
+def test_a_handoff_an_error_states_and_usage() -> None:
+    usage = se.UsageChanged(*KEY, "gpt-5", "openai", {"input_tokens": 4.0})
+    session = after(
+        se.HandedOff(*KEY, 0, "talker", "billing"),
+        se.SessionFailed(*KEY, "llm", "429"),
+        se.AgentStateChanged(*KEY, "thinking"),
+        se.UserStateChanged(*KEY, "away"),
+        se.EndOfTurnPredicted(*KEY, 0, 0.9, 0.5),
+        usage,
+    )
+    assert session.turns[0].entries == (HandoffView(1.0, "talker", "billing"), ErrorView(2.0, "llm", "429"))
+    assert (session.agent, session.agent_state, session.user_state) == ("billing", "thinking", "away")
+    assert session.usage == {"gpt-5": usage}
+
+
+def test_an_ended_session_stays_and_the_oldest_are_dropped() -> None:
+    sessions: Sessions = {}
+    for number in range(1, ENDED + 3):
+        sessions = changed(sessions, se.SessionStarted("AJ_1", number, "talker", True, 1), 0.0)
+        sessions = changed(sessions, se.SessionEnded("AJ_1", number, "done"), 1.0)
+    assert len(sessions) == ENDED
+    assert "AJ_1/2" not in sessions
+    assert sessions["AJ_1/3"].end == "done"
+
+
+def test_long_conversations_that_ended_are_dropped_earlier() -> None:
+    long = "x" * (KEPT_CHARACTERS // 2)
+    sessions: Sessions = {}
+    for number in range(1, 5):
+        sessions = changed(sessions, se.SessionStarted("AJ_1", number, "talker", True, 1), 0.0)
+        message = se.MessageAdded("AJ_1", number, 0, se.Role.ASSISTANT, long, False, 1)
+        sessions = changed(sessions, message, 0.0)
+        if number < 4:
+            sessions = changed(sessions, se.SessionEnded("AJ_1", number, "done"), 1.0)
+    assert list(sessions) == ["AJ_1/2", "AJ_1/3", "AJ_1/4"]  # one that has not ended does not count
+
+
+def test_events_of_unknown_sessions_are_ignored() -> None:
+    assert changed({}, said(1, "hello"), 0.0) == {}
