@@ -1,4 +1,4 @@
-"""Runs a command on a pseudo terminal of 120×40, and waits for its texts."""
+"""Runs a command on a pseudo terminal, and waits for its texts."""
 
 import fcntl
 import os
@@ -16,9 +16,12 @@ from pathlib import Path
 class Terminal:
     """A command on a pseudo terminal, with everything that it has written."""
 
-    def __init__(self, command: list[str], environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, command: list[str], environ: Mapping[str, str] = os.environ, size: tuple[int, int] = (120, 40)
+    ) -> None:
+        """`size` is the number of columns and rows."""
         self._host, client = pty.openpty()
-        fcntl.ioctl(client, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        fcntl.ioctl(client, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         environ = {**environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
         self.begin = time.perf_counter()
         self.process = subprocess.Popen(

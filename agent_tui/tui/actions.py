@@ -1,11 +1,12 @@
 """The registry of actions: the source of key bindings, command palette, help, and docs/keys.md."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
@@ -550,25 +551,40 @@ BY_NAME = {action.name: action for action in ACTIONS}
 
 
 class ActionProvider(Provider):
-    """Provide the enabled actions to the command palette, which finds them by title and help."""
+    """Provide the enabled actions, with their keys, to the command palette.
+
+    It finds them by title and help.
+    """
 
     async def discover(self) -> Hits:
-        for action in ACTIONS:
-            if self._enabled(action.name):
-                yield DiscoveryHit(action.title, self._run(action.name), help=action.help)
+        for action in self._enabled():
+            shown = _with_keys(Content(action.title), action)
+            yield DiscoveryHit(shown, self._run(action.name), action.title, help=action.help)
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
-        for action in ACTIONS:
+        for action in self._enabled():
             score = max(matcher.match(action.title), matcher.match(action.help) * 0.8)
-            if score > 0 and self._enabled(action.name):
-                yield Hit(score, matcher.highlight(action.title), self._run(action.name), help=action.help)
+            if score > 0:
+                shown = _with_keys(matcher.highlight(action.title), action)
+                yield Hit(score, shown, self._run(action.name), action.title, help=action.help)
 
-    def _enabled(self, name: str) -> bool:
-        return self.app.check_action("act", (name,)) is True
+    def _enabled(self) -> Iterator[Action]:
+        """Yield the actions that can run now, with the user's keys."""
+        actions: tuple[Action, ...] = getattr(self.app, "actions", ACTIONS)
+        return (each for each in actions if self.app.check_action("act", (each.name,)) is True)
 
     def _run(self, name: str):  # type: ignore[no-untyped-def]
         async def run() -> None:
             await self.app.run_action(f"act({name!r})")
 
         return run
+
+
+PALETTE_TITLE = 22
+"""Cells of an action's title in the palette; its keys follow."""
+
+
+def _with_keys(title: Content, action: Action) -> Content:
+    blanks = " " * max(PALETTE_TITLE - title.cell_length, 2)
+    return title + Content.styled(f"{blanks}{action.shown_keys}", "dim")

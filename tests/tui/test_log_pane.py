@@ -423,6 +423,17 @@ async def test_wrap_shows_the_rest_of_long_lines_in_further_rows() -> None:
         assert (app.view.wrap, len(app.view.rows)) == (False, 4)
 
 
+async def test_escape_is_for_the_app_unless_there_is_a_search_or_a_prompt() -> None:
+    async with host() as (app, pilot):
+        assert not app.pane.check_action("leave", ())
+        await pilot.press("slash", "x", "enter")
+        assert app.pane.check_action("leave", ())
+        await pilot.press("escape")
+        assert not app.pane.check_action("leave", ())
+        await pilot.press("t")
+        assert app.pane.check_action("leave", ())
+
+
 async def test_wrap_keeps_the_place_and_folds() -> None:
     async with host() as (app, pilot):
         app.log_lines(*(f"line {number} {'x' * 100}" for number in range(50)), TRACEBACK)

@@ -300,6 +300,11 @@ class LogPane(Vertical):
         state = self._state or AppState()
         self.app.push_screen(LogFilters(state, self._level, self._chosen, choose))
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "leave":  # without a prompt or a search, Esc is for the app
+            return bool(self.needle) or self._find.is_open or self._time.is_open
+        return super().check_action(action, parameters)
+
     def action_leave(self) -> None:
         """Close the prompt that has the focus, or else end the search."""
         if self._time.is_open and self._time.field.has_focus:
