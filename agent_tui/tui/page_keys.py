@@ -108,13 +108,14 @@ KEY_TABLES: tuple[KeyTable, ...] = (
         (
             ("up down k j", "Select another load."),
             ("home end", "Select the newest or oldest load."),
-            ("enter tab", "Move between the list and the diff."),
+            ("enter tab", "Go to the diff, or back to the list."),
             ("pageup pagedown space", "Scroll the diff."),
             ("c", "Compare with the current generation; press again to compare with the previous load."),
             ("b", "Roll back to the selected generation; asks first."),
             ("e", "Open the failing or first changed line in your editor."),
             ("r", "Reload now."),
-            ("escape q g", "Close."),
+            ("escape", "Go back to the list, then close."),
+            ("q g", "Close."),
         ),
     ),
     KeyTable(

@@ -48,10 +48,10 @@ async def test_g_shows_what_the_last_save_changed(size: tuple[int, int]) -> None
     async with page_over(engine, size) as (app, page, _):
         assert engine.commands == [cmd.DiffGeneration(3)]
         assert page.query_one(LoadList).selected == entries(app.state)[0]
-        assert "▸ ✗   3" in said(page, "#loads-list Static")
+        assert "▸ ✗   3  failed" in said(page, "#loads-list Static")
         shown = said(page, "#loads-text Static")
         assert shown.startswith("KeyError: 'SEARCH_KEY'\nat tools/search.py:7\n   KEY = ")
-        assert "+++ one that was added" in shown
+        assert "++ one that was added" in shown
 
 
 async def test_arrows_select_and_each_diff_is_requested_once() -> None:
@@ -72,11 +72,28 @@ async def test_arrows_select_and_each_diff_is_requested_once() -> None:
         assert page.query_one(LoadList).has_focus
 
 
+@pytest.mark.parametrize("height", [24, 40])
+async def test_enter_reads_the_diff_and_escape_goes_back_to_the_list_then_closes(height: int) -> None:
+    engine = FakeEngine()
+    histories.stale(engine)
+    async with page_over(engine, (80, height)) as (app, page, pilot):
+        await pilot.press("enter")
+        await pilot.pause()
+        assert page.query_one("#loads-text").has_focus
+        assert page.query_one(LoadList).display is (height > 24), "the diff has a low page for itself"
+        await pilot.press("escape")
+        await pilot.pause()
+        assert page.query_one(LoadList).has_focus
+        assert page.query_one(LoadList).display
+        await pilot.press("escape")
+        await until(lambda: app.screen is not page)
+
+
 async def test_a_click_selects() -> None:
     engine = FakeEngine()
     histories.stale(engine)
     async with page_over(engine) as (_, page, pilot):
-        await pilot.click(LoadList, offset=(5, 2))
+        await pilot.click(LoadList, offset=(5, 3))
         await pilot.pause()
         assert "generation 1 was replaced" in said(page, "#loads-facts")
 
@@ -105,7 +122,7 @@ async def test_a_new_load_appears_on_the_open_page() -> None:
         await until(lambda: engine.commands[-1] == cmd.DiffGeneration(2))
         await pilot.press("down")
         assert "generation 1 was replaced" in await happens(ready(3, cause="/v/agent.py"))
-        assert "●   3" in said(page, "#loads-list Static")
+        assert "●   3  current" in said(page, "#loads-list Static")
         assert engine.commands[-1] != cmd.DiffGeneration(3)
 
 

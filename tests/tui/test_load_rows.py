@@ -6,17 +6,21 @@ from msgspec.structs import replace
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.state import AppState, LoadRecord
-from agent_tui.tui.widgets.load_rows import (
-    bar,
+from agent_tui.tui.widgets.diff_rows import (
     diff_lines,
-    entries,
-    fact_lines,
     failing_line,
     failure_lines,
     first_change,
     folded,
     marked,
+)
+from agent_tui.tui.widgets.load_rows import (
+    bar,
+    entries,
+    fact_lines,
+    heading,
     memory,
+    names,
     row,
     short,
     step_lines,
@@ -58,6 +62,41 @@ def test_every_row_fills_its_width(history: str, width: int) -> None:
     state = engine.bus.state
     for entry in entries(state):
         assert width_of(row(entry, state, width, selected=True)) == width
+
+
+def test_a_row_has_a_sign_and_a_word_and_says_what_changed_or_why_it_failed() -> None:
+    engine = FakeEngine()
+    histories.stale(engine)
+    state = engine.bus.state
+    shown = [text((row(entry, state, 116, selected=False),)) for entry in entries(state)]
+    assert [line.split()[:3] for line in shown] == [
+        ["✗", "3", "failed"],
+        ["●", "2", "current"],
+        ["✓", "1", "replaced"],
+    ]
+    assert shown[0].rstrip().endswith("KeyError: 'SEARCH_KEY' · tools/search.py:7")
+    assert shown[1].rstrip().endswith("agent.py, tools/search.py")
+    narrow = text((row(entries(state)[0], state, 88, selected=False),))
+    assert "KeyError: 'SEARCH_KEY' · search.py:7" in narrow, "the name without its folder"
+    tones = {span.text.strip(): span.tone for span in row(entries(state)[2], state, 116, selected=False)}
+    assert tones["2 jobs"] is Tone.WARN, "they run on old code"
+    assert width_of(heading(40)) <= 40
+    assert text((heading(116),)).index("what changed") == shown[1].index("agent.py")
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (40, "agent.py, tools/search.py, 漢字.py"),
+        (34, "agent.py, tools/search.py, 漢字.py"),
+        (33, "agent.py and 2 more"),
+        (12, "… and 2 more"),
+    ],
+)
+def test_as_many_names_as_fit(width: int, shown: str) -> None:
+    found = names(["agent.py", "tools/search.py", "漢字.py"], width)
+    assert found == shown
+    assert names(["tools/" + "漢" * 20 + "/calendar.py"], 20).endswith("/calendar.py")
 
 
 def test_facts_of_the_current_generation_and_of_an_older_one_with_jobs() -> None:
@@ -131,10 +170,15 @@ def test_each_step_has_a_bar() -> None:
 
 def test_lines_of_a_diff_are_classified_by_hunk() -> None:
     assert "".join(kind for kind, _, _ in marked(DIFF)) == "=ff@ -+ ff@-="
-    tones = {"".join(span.text for span in line): line[0].tone for line in diff_lines(DIFF, 100) if line}
-    assert tones["--- a comment that was removed"] is Tone.GONE
-    assert tones["+++ one that was added"] is Tone.GOOD
-    assert tones["--- agent.py"] is tones["+++ /dev/null"] is Tone.STRONG
+    lines = {"".join(span.text for span in line).strip(): line for line in diff_lines(DIFF, 100) if line}
+    assert lines["--- a comment that was removed"][1].tone is Tone.GONE
+    assert lines["9 +++ one that was added"][1].tone is Tone.GOOD
+    heads = [name.strip("─ ") for name in lines if name.startswith("──")]
+    assert heads == ["agent.py", "tools/gone.py deleted"]
+    assert ".env changed: content not kept" in lines
+    added = text(diff_lines("one\n--- /dev/null\n+++ b.py\n@@ -0,0 +1 @@\n+x", 40))
+    assert "── b.py new file ─" in added
+    assert added.endswith("1 +x")
 
 
 def test_the_first_change_of_an_existing_file() -> None:

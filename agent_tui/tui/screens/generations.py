@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
@@ -15,15 +15,8 @@ from agent_tui.model.errors import UserError
 from agent_tui.model.state import AppState
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.page import Follower, Page
-from agent_tui.tui.widgets.load_rows import (
-    Entry,
-    LoadList,
-    diff_lines,
-    fact_lines,
-    failure_lines,
-    first_change,
-    step_lines,
-)
+from agent_tui.tui.widgets.diff_rows import diff_lines, failure_lines, first_change
+from agent_tui.tui.widgets.load_rows import Entry, LoadList, fact_lines, step_lines
 from agent_tui.tui.widgets.text import Line, Span, Tone, to_contents
 
 Compared = tuple[int, int | None]
@@ -31,9 +24,15 @@ Compared = tuple[int, int | None]
 
 Send = Callable[[cmd.Command], Awaitable[cmd.CommandResult]]
 
-KEYS = "Enter read · c compare · b roll back · e edit · r reload · Esc close"
+KEYS = "Enter read · c compare · b roll back · e edit · r reload · Esc back"
+BESIDE = 150
+"""From this width on, the facts are beside the diff; below it they are above it."""
+
+LOW = 30
+"""Below this height, the diff takes the whole page while it is read."""
+
 STEP_COLUMNS = 3
-"""Steps per row on a narrow terminal."""
+"""Steps per row above the diff."""
 
 ROLLED_BACK = "rolled back to {} · the next save or r loads the files on disk"
 BACK = "Its code becomes a new generation. Your files do not change; the next save or r loads them again."
@@ -44,24 +43,23 @@ class GenerationsPage(Follower, Page[None]):
 
     DEFAULT_CSS = """
     GenerationsPage {
-        #loads-box {
-            width: 100%; max-width: 160; height: 100%;
-        }
-        #loads-top { layout: horizontal; height: auto; max-height: 45%; }
-        #loads-list { width: 1fr; height: auto; max-height: 100%; }
-        #loads-facts { width: 53; height: auto; padding-left: 2; }
-        #loads-text {
-            height: 1fr; border-top: solid $primary; scrollbar-size-vertical: 1;
-            &:focus { border-top: heavy $accent; }
-        }
+        #loads-box { width: 100%; height: 100%; }
+        #loads-list { width: 1fr; height: auto; max-height: 40%; }
+        #loads-about { layout: vertical; height: 1fr; border-top: solid $primary; }
+        #loads-about:focus-within { border-top: heavy $accent; }
+        #loads-facts { height: auto; max-height: 50%; margin-bottom: 1; }
+        #loads-text { height: 1fr; scrollbar-size-vertical: 1; }
         #loads-text > Static { height: auto; }
-        &.-narrow #loads-top { layout: vertical; max-height: 75%; }
-        &.-narrow #loads-list { width: 100%; max-height: 5; }
-        &.-narrow #loads-facts { width: 100%; padding-left: 0; }
+        &.-beside #loads-about { layout: horizontal; }
+        &.-beside #loads-facts { width: 60; max-height: 100%; padding-right: 2; }
+        &.-low #loads-list { max-height: 6; }
+        &.-low #loads-facts { margin-bottom: 0; }
+        &.-low.-reading #loads-list, &.-low.-reading #loads-facts { display: none; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q", "close", "Close"),
+        Binding("escape", "back", "Back"),
+        Binding("q", "close", "Close"),
         Binding("g", "close", show=False, id="generations"),  # the id makes it follow the user's key
         Binding("enter,tab", "other_pane", show=False, priority=True),
         Binding("pageup", "scroll(-1)", show=False),
@@ -98,19 +96,25 @@ class GenerationsPage(Follower, Page[None]):
         with self._box as box:
             box.border_title = "Generations"
             box.border_subtitle = KEYS
-            with Container(id="loads-top"):
-                yield self._list
+            yield self._list
+            with Container(id="loads-about"):
                 yield self._facts
-            with self._scroll:
-                yield self._text
+                with self._scroll:
+                    yield self._text
 
     def on_mount(self) -> None:
         self._composed = True
         self._list.focus()
         self.show(self._state, self._now)
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.width >= BESIDE, "-beside")
+        self.set_class(event.size.height < LOW, "-low")
         self.call_after_refresh(self._paint)
+
+    def on_descendant_focus(self) -> None:
+        """On a low terminal, the diff takes the whole page while it has the focus."""
+        self.set_class(self._scroll.has_focus, "-reading")
 
     def show(self, state: AppState, now: float) -> None:
         """Show the state; `now` is in Unix seconds."""
@@ -152,10 +156,9 @@ class GenerationsPage(Follower, Page[None]):
         entry = self._list.selected
         if entry is None or not self.is_attached:
             return
-        narrow = self.has_class("-narrow")
         facts = fact_lines(entry, self._state, self._now, self._facts.scrollable_content_region.width)
         if entry.record is not None:
-            facts += step_lines(entry.record, STEP_COLUMNS if narrow else 1)
+            facts += step_lines(entry.record, 1 if self.has_class("-beside") else STEP_COLUMNS)
         if facts != self._facts_shown:
             self._facts_shown = facts
             self._facts.update(to_contents(facts))
@@ -178,6 +181,13 @@ class GenerationsPage(Follower, Page[None]):
 
     def action_close(self) -> None:
         self.dismiss(None)
+
+    def action_back(self) -> None:
+        """Go back from the diff to the list, and from the list to the dashboard."""
+        if self._scroll.has_focus:
+            self._list.focus()
+        else:
+            self.dismiss(None)
 
     def action_other_pane(self) -> None:
         """Move the focus between the list and the text."""

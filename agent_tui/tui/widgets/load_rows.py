@@ -1,11 +1,10 @@
-"""The list of loads on the generations page, and the texts about one load: facts, steps, diff, error."""
+"""The list of loads on the generations page, and the facts and steps of one load."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from rich.cells import chop_cells
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
@@ -14,7 +13,6 @@ from textual.geometry import Region
 from textual.message import Message
 from textual.widgets import Static
 
-from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.events import ProcessState
 from agent_tui.model.reduce import LOADS
 from agent_tui.model.state import AppState, JobView, LoadRecord, ProcessView
@@ -23,13 +21,13 @@ from agent_tui.tui.widgets.text import (
     Line,
     Span,
     Tone,
+    clip,
     counted,
     fact,
     grouped,
     milliseconds,
     one_line,
     pad,
-    project_path,
     stopwatch,
     to_contents,
 )
@@ -93,38 +91,125 @@ def short(path: str, state: AppState) -> str:
 # -- the list ---------------------------------------------------------------------------------------------
 
 
+WIDE = 96
+"""From this width on, a row has the start method."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    """The fixed cells of a row, before the text about what changed."""
+
+    number: str
+    state: str
+    at: str
+    took: str
+    method: str
+    jobs: str
+
+    def text(self, width: int) -> str:
+        method = f"  {self.method:<6}" if width >= WIDE else ""
+        return f"{self.number:>4}  {self.state:<8}  {self.at:<8}  {self.took:>7}{method}  {self.jobs:<7}"
+
+
+HEADING = _Cells("gen", "state", "at", "took", "start", "runs")
+
+
+def heading(width: int) -> Line:
+    """Return the heading above the rows."""
+    line = f"   {HEADING.text(width)} what changed, or why it failed"
+    return (Span(clip(line, width), Tone.DIM),)
+
+
 def row(entry: Entry, state: AppState, width: int, *, selected: bool) -> Line:
     """Return a load in exactly `width` cells."""
     record = entry.record
-    mark, _ = _status(entry, state)
-    method = "loading" if record is None else record.start_method if record.good else "failed"
-    cause = state.generation.loading_cause if record is None else record.cause
+    mark, word, _ = _status(entry, state)
     took = "" if record is None or record.seconds is None else milliseconds(record.seconds * 1000)
     jobs = len(_jobs(state, entry.number)) if record is not None and record.good else 0
-    at = "" if record is None else clock(record.ts, millis=False)
-    head = f"{entry.number:>4}  {at:<8}  "
-    running = counted(jobs, "job") if jobs else ""
-    tail = f"  {took:>7}  {method:<8}  {running:<7}"
+    cells = _Cells(
+        str(entry.number),
+        word,
+        "" if record is None else clock(record.ts, millis=False),
+        took,
+        record.start_method if record is not None and record.good else "",
+        counted(jobs, "job") if jobs else "",
+    )
+    fixed = cells.text(width)
     tone = Tone.STRONG if selected else Tone.PLAIN
+    is_old = jobs > 0 and entry.number != state.generation.current
+    head, tail = fixed[: -len(f"{cells.jobs:<7}")], f"{cells.jobs:<7} "
+    what, what_tone = _what(entry, state, max(width - 3 - len(fixed) - 1, 0))
     return (
         Span("▸ " if selected else "  ", tone),
         mark,
         Span(head, tone),
-        Span(pad(one_line(short(cause, state)), max(width - 3 - len(head) - len(tail), 0)), tone),
-        Span(tail, tone),
+        Span(tail, Tone.WARN if is_old else tone),
+        Span(what, what_tone or tone),
     )
 
 
-def _status(entry: Entry, state: AppState) -> tuple[Span, str]:
+def _what(entry: Entry, state: AppState, width: int) -> tuple[str, Tone | None]:
+    """Return what changed, or why the load failed and where, in exactly `width` cells."""
     record = entry.record
     if record is None:
-        return Span("◌", Tone.WARN), "is loading"
+        return pad(one_line(short(state.generation.loading_cause, state)), width), None
+    if not record.good:
+        return pad(_failed(record, state, width), width), Tone.BAD
+    if record.rolled_back_to:
+        return pad(f"rolled back to {record.rolled_back_to}", width), None
+    return pad(names([short(path, state) for path in record.changed or (record.cause,)], width), width), None
+
+
+def _failed(record: LoadRecord, state: AppState, width: int) -> str:
+    """Return the error, then its place; only the file's name if the path does not fit."""
+    error = one_line(record.error)
+    if not record.file:
+        return error
+    line = f":{record.line}" if record.line else ""
+    path = one_line(short(record.file, state))
+    whole = f"{error} · {path}{line}"
+    return whole if cell_len(whole) <= width else f"{error} · {PurePath(path).name}{line}"
+
+
+def names(paths: Sequence[str], width: int) -> str:
+    """Return as many of the paths as fit in `width` cells, and how many more there are.
+
+    A first path that does not fit is cut at its start: its end has the file's name.
+    """
+    paths = [one_line(path) for path in paths]
+    for shown in range(len(paths), 0, -1):
+        text = ", ".join(paths[:shown]) + _more(len(paths) - shown)
+        if cell_len(text) <= width:
+            return text
+    more = _more(len(paths) - 1)
+    return end_of(paths[0], width - len(more)) + more
+
+
+def _more(count: int) -> str:
+    return f" and {count} more" if count else ""
+
+
+def end_of(path: str, width: int) -> str:
+    """Return the end of a path that is longer than `width` cells."""
+    if cell_len(path) <= width:
+        return path
+    kept = path
+    while kept and cell_len(kept) > width - 1:
+        kept = kept[1:]
+    return f"…{kept}"
+
+
+def _status(entry: Entry, state: AppState) -> tuple[Span, str, str]:
+    """Return a load's mark, its state in a word, and its state as the end of a sentence."""
+    record = entry.record
+    if record is None:
+        return Span("◌", Tone.WARN), "loading", "is loading"
     if not record.good:
         broken = any(each.good and each.number == record.number for each in state.loads)
-        return Span("✗", Tone.BAD), "fails to start" if broken else "failed to load"
+        return Span("✗", Tone.BAD), "failed", "fails to start" if broken else "failed to load"
     if record.number == state.generation.current:
-        return Span("●", Tone.GOOD), "is current"
-    return Span("✓", Tone.GOOD), "was replaced"
+        return Span("●", Tone.GOOD), "current", "is current"
+    return Span("✓", Tone.DIM), "replaced", "was replaced"
 
 
 # -- facts ------------------------------------------------------------------------------------------------
@@ -136,7 +221,7 @@ Fact = tuple[str, str, Tone]
 def fact_lines(entry: Entry, state: AppState, now: float, width: int = 0) -> tuple[Line, ...]:
     """Return the facts about a load, without its steps. Width 0 does not wrap."""
     record = entry.record
-    mark, what = _status(entry, state)
+    mark, _, what = _status(entry, state)
     took = ""
     if record is not None and record.seconds is not None:
         took = f" · took {milliseconds(record.seconds * 1000)}"
@@ -246,102 +331,6 @@ def bar(share: float, width: int) -> str:
     return "█" * whole + (EIGHTHS[rest] if rest else "")
 
 
-TRACE_LINES = 60
-LONGEST = 2_000
-"""Maximum characters of a shown line."""
-
-NOWHERE = "/dev/null"
-IMPORTS = 'File "<frozen importlib.'
-"""Frames of Python's import system, which are left out."""
-
-
-_HUNK = re.compile(r"@@ -\d+(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
-_TONES = {"+": Tone.GOOD, "-": Tone.GONE, "@": Tone.DIM, "f": Tone.STRONG, "=": Tone.WARN, " ": Tone.PLAIN}
-
-Marked = tuple[str, str, int]
-"""A diff line's kind (`+`, `-`, ` `, `@` hunk, `f` file name, `=` remark), its text, and its line in the new
-file."""
-
-
-def marked(diff: str) -> Iterator[Marked]:
-    """Classify the lines of a diff. Hunk lengths decide, so a removed line `-- x` is not a file name."""
-    old = new = at = 0
-    for line in diff.split("\n"):
-        if (old > 0 or new > 0) and line[:1] in ("+", "-", " "):
-            yield line[0], line, at
-            old -= line[0] != "+"
-            new -= line[0] != "-"
-            at += line[0] != "-"
-        elif found := _HUNK.match(line):
-            old, new = int(found[1] or 1), int(found[3] or 1)
-            at = int(found[2])
-            yield "@", line, at
-        elif line.startswith(("--- ", "+++ ")):
-            yield "f", line, 0
-        else:
-            yield "=", line, 0
-
-
-def diff_lines(diff: str, width: int) -> tuple[Line, ...]:
-    """Return a diff with a blank line before each file; its first line is a summary."""
-    lines: list[Line] = []
-    for kind, text, _ in marked(diff):
-        if kind == "f" and text.startswith("--- "):
-            lines.append(())
-        tone = _TONES[kind] if lines else Tone.STRONG
-        lines += ((Span(each, tone),) for each in folded(text, width))
-    return tuple(lines)
-
-
-def folded(text: str, width: int) -> list[str]:
-    """Return a line as rows of at most `width` cells; further rows start with its sign and an ellipsis."""
-    clean = sanitise(text, LONGEST).replace("\n", " ")
-    sign = clean[:1] if clean[:1] in ("+", "-") else " "
-    first, *rest = chop_cells(clean, max(width, 8)) or [""]
-    more = chop_cells("".join(rest), max(width - 3, 8)) if rest else []
-    return [first, *(f"{sign}… {each}" for each in more)]
-
-
-def first_change(diff: str) -> tuple[str, int] | None:
-    """Return the first changed file that still exists, and its first changed line; None if there is none."""
-    name = ""
-    for kind, text, at in marked(diff):
-        if kind == "f" and text.startswith("+++ "):
-            name = text.removeprefix("+++ ")
-        elif kind in ("+", "-") and name not in ("", NOWHERE):
-            return name, at
-    return None
-
-
-def failure_lines(record: LoadRecord, state: AppState, width: int) -> tuple[Line, ...]:
-    """Return a failed load's error, place, failing line, and traceback."""
-    lines: list[Line] = [(Span(one_line(record.error), Tone.BAD),)]
-    if record.file:
-        file = project_path(record.file, state.agent)
-        place = f"{file}:{record.line}" if record.line else file
-        lines.append((Span("at ", Tone.DIM), Span(one_line(place))))
-    if source := failing_line(record):
-        lines.append((Span("   ", Tone.DIM), Span(one_line(source), Tone.STRONG)))
-    trace = [each for each in sanitise(record.traceback).split("\n") if each.strip() and IMPORTS not in each]
-    if trace:
-        lines.append(())
-    if (more := len(trace) - TRACE_LINES) > 0:
-        lines.append((Span(f"… {counted(more, 'earlier line')}", Tone.DIM),))
-    lines += ((Span(row),) for each in trace[-TRACE_LINES:] for row in folded(each, width))
-    return tuple(lines)
-
-
-def failing_line(record: LoadRecord) -> str:
-    """Return the failing line as the traceback quotes it; empty if it does not."""
-    lines = record.traceback.split("\n")
-    at = f'File "{record.file}", line {record.line}'
-    for number in range(len(lines) - 2, -1, -1):
-        place = lines[number].strip()
-        if place == at or place.startswith(f"{at},"):
-            return lines[number + 1].strip()
-    return ""
-
-
 EMPTY: Line = (Span("no load yet: each load of the agent file appears here", Tone.DIM),)
 
 
@@ -408,22 +397,23 @@ class LoadList(VerticalScroll):
     def on_click(self, event: Click) -> None:
         place = event.get_content_offset(self)
         if place is not None:
-            self._select(place.y + self.scroll_offset.y)
+            self._select(place.y + self.scroll_offset.y - 1)  # below the heading
 
     def _select(self, index: int) -> None:
         index = min(max(index, 0), max(len(self._entries) - 1, 0))
         if index != self._index:
             self._index = index
             self._paint()
-            self.scroll_to_region(Region(0, index, 1, 1), animate=False)
+            self.scroll_to_region(Region(0, index + 1 if index else 0, 1, 1), animate=False)
             self.post_message(self.Selected())
 
     def _paint(self) -> None:
         width = max(self.scrollable_content_region.width, 40)
-        lines = tuple(
+        rows = tuple(
             row(entry, self._state, width, selected=number == self._index)
             for number, entry in enumerate(self._entries)
-        ) or (EMPTY,)
+        )
+        lines = (heading(width), *rows) if rows else (EMPTY,)
         if lines != self._lines:
             same_height = len(lines) == len(self._lines)
             self._lines = lines
