@@ -1,9 +1,9 @@
 """Measures the log pane under a flood of lines: key to paint on a terminal, dropped lines, and cost.
 
-Runs a native agent on a pseudo terminal of 200×40, where the log pane has half of the width. Its job prints `--rate` lines a second. The bench presses
-keys, such as those for the end of the log, the find field, and a page, and measures the time until the text
-of each key appears. It then prints how many lines the pane has and how many were dropped, and searches for a
-text in all lines.
+Runs a native agent on a pseudo terminal of 200×40, where the log pane has half of the width. Its job prints
+`--rate` lines a second. The bench presses keys and measures the time until the text appears that only this
+key brings: leaving and following the end, the find field, and a page. It then prints how many lines the pane
+has and how many were dropped, and searches for a text in all lines.
 
     python bench/logs.py [--rate 10000] [--seconds 10] [--pause-ms 60]
 """
