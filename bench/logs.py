@@ -44,7 +44,7 @@ KEYS = (
 """Name, key, the text that appears only after this key, and the key that removes it again."""
 
 PAGES = (("F: a page opens over all", b"F", "Log filters", b"\x1b"),)
-"""The same for keys that repaint the whole screen."""
+"""As `KEYS`, for keys that repaint the whole screen."""
 
 WARM_UP_S = 1.0
 CLOSING_S = 0.8

@@ -281,7 +281,7 @@ class Worker:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self.process = process
         self.prints_events = False
-        """Whether it prints its events as lines of JSON."""
+        """Whether the worker prints its events as lines of JSON."""
         self.lines: list[tuple[float, str]] = []
         self._news = asyncio.Condition()
         self._reading = asyncio.create_task(self._read())

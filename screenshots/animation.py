@@ -28,7 +28,7 @@ class Frame:
     """A screenshot as Textual exports it, and what is written under it."""
 
     at: float
-    """When it was taken, in s."""
+    """When the screenshot was taken, in seconds."""
     svg: str
     caption: str
 

@@ -49,7 +49,7 @@ class StopSignals:
 
     @property
     def exit_code(self) -> int | None:
-        """128 plus the number of the first signal, as a shell reports it; None without one."""
+        """128 plus the number of the first signal, as a shell reports it; None if no signal has come."""
         return None if self.first is None else 128 + self.first
 
     def _received(self, number: signal.Signals) -> None:

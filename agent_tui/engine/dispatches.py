@@ -52,7 +52,7 @@ class DispatchTimings:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where test dispatches go and for which agent, from the options."""
+    """Where test dispatches go: a server, an agent name, and a deployment, all from the options."""
 
     address: ServerAddress
     agent_name: str
@@ -81,7 +81,7 @@ class _Dispatch:
 
     @property
     def is_served(self) -> bool:
-        """Whether its job was offered and not declined at once."""
+        """Whether a job was offered for this dispatch and not declined at once."""
         return self.job is not None and not self.declined
 
     def may_become(self, job: Job) -> bool:

@@ -64,9 +64,9 @@ class Base:
     packages: dict[Path, int] = field(default_factory=dict)
     report: ch.BaseReport | None = None
     prepared: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set once it has imported what job processes need. Control processes do not wait for that."""
+    """Set once the base has imported what job processes need. Control processes do not wait for that."""
     outdated: str = ""
-    """Why it must be replaced; empty if it need not."""
+    """Why the base must be replaced; empty while it can be used."""
 
     @property
     def child(self) -> ch.Child | None:

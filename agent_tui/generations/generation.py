@@ -95,7 +95,7 @@ class Source:
     snapshot: Snapshot
     environment: Environment
     found_in: Sources | None = None
-    """Where to find modules that only loading shows; None if all are known from an earlier load."""
+    """Finds modules that only loading reveals; None if an earlier load has revealed them all."""
     accept_new: bool = False
     """Whether modules may appear on disk while it loads: True if the load is repeated because one did."""
     rolled_back_to: int = 0
@@ -147,7 +147,7 @@ class Generation:
 
     @property
     def processes(self) -> tuple[SupervisedProcess, ...]:
-        """Its running processes, except job processes."""
+        """The running processes of this generation, except job processes."""
         both = (self.control.process, self._template)
         return tuple(each for each in both if each is not None and not each.ended.done())
 

@@ -25,7 +25,7 @@ class Loaded:
     at: float = 0.0
     """When the load ended, in Unix time."""
     could_not_start: bool = False
-    """Whether it failed only because no process could start, which says nothing about the code."""
+    """Whether the load failed only because no process could start, which says nothing about the code."""
 
     @property
     def is_comparable(self) -> bool:

@@ -8,7 +8,7 @@ from agent_tui.model.logs import LogLine
 
 
 def to_line(stamped: ev.Stamped) -> str | None:
-    """Return the line of an event; None for events without one.
+    """Return an event as a line of text; None if the event is not printed.
 
     Further lines of its text are indented, so that none of them looks like another event.
     """

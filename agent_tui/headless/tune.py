@@ -125,7 +125,7 @@ class TuneWork:
         return replace(plan, load=replace(plan.load, jobs=fitting))
 
     def _warm_up_s(self) -> float:
-        """Return the longest warm-up time of the idle processes, in seconds; 0.5 without any."""
+        """Return the longest warm-up time of the idle processes, in seconds; 0.5 if there are none."""
         took = [
             each.since - each.started
             for each in self._engine.state.live_processes

@@ -85,7 +85,7 @@ class JobRecord:
     lost: str = ""
     """Why the offer, or the accepted job, never became a running job."""
     restarting: str | None = None
-    """Why its process is being replaced; None again once the old process has ended."""
+    """Why the job's process is being replaced; None again once the old process has ended."""
     restarts: int = 0
     ready_at: float | None = None
     """When the process before the last restart had ended."""
@@ -100,7 +100,7 @@ class JobRecord:
     length_timer: asyncio.TimerHandle | None = None
     """The timer that ends a test job at its time limit."""
     end: ProcessEnd | None = None
-    """How its last process ended."""
+    """How the job's last process ended."""
     process_ended: "asyncio.Future[ProcessEnd] | None" = None
     """Completes when the current process has ended."""
     process_crash: tuple[str, str] | None = None

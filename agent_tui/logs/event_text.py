@@ -15,7 +15,7 @@ from agent_tui.model.wording import counted, duration_text
 
 
 def event_text(event: ev.Event) -> str | None:
-    """Return the text of an event, which may have several lines; None for events without one."""
+    """Return an event as text, which may have several lines; None if the event is not shown as text."""
     form = _FORMS.get(type(event))
     return None if form is None else form(event)
 

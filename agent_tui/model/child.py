@@ -36,15 +36,15 @@ class ChildTraits(Struct, frozen=True):
     """What a child can do. Callers check these traits, never the name of the runtime."""
 
     stacks: bool
-    """Whether it can return its stacks on request."""
+    """Whether the child can return its stacks on request."""
     reports_loading: bool
-    """Whether it reports when it starts to load the file (`Loading`).
+    """Whether the child reports when it starts to load the file (`Loading`).
 
     If it does, the import of the SDK does not count towards initializeProcessTimeout.
     """
     memory: MemoryMeasure = MemoryMeasure.RSS
     reports_entry: bool = True
-    """Whether it reports the call of the entry function. If not, sending `StartJob` counts as the call."""
+    """Whether the child reports the call of the entry function. If not, `StartJob` counts as the call."""
 
 
 class AcceptArguments(Struct, frozen=True):
@@ -145,7 +145,7 @@ class InferenceRequest(Struct, frozen=True):
 
 
 class InferenceResponse(Struct, frozen=True):
-    """The answer of the inference process; `data` is None without a result."""
+    """The answer of the inference process. `data` is None if there was no result."""
 
     request_id: str
     data: bytes | None
@@ -274,7 +274,7 @@ class BaseReport(Struct, frozen=True):
     """What a base reports about itself."""
 
     unsafe: str
-    """Why it cannot be forked; empty if it can."""
+    """Why the base cannot be forked; empty if it can."""
     module: str
     """The module that makes it unsafe; empty if none does."""
     asked: tuple[str, ...]

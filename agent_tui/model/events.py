@@ -47,7 +47,7 @@ class EndedBy(StrEnum):
     """What ended a process or a job. The values are those of the public JSON field `ended_by`."""
 
     ORDER = "order"
-    """It ended gracefully, by itself or on request."""
+    """The process or job ended gracefully, by itself or on request."""
     CRASH = "crash"
     """The entry function raised."""
     LOADING = "loading"
@@ -58,13 +58,13 @@ class EndedBy(StrEnum):
     """The process exited by itself, with an exit code."""
     SIGNAL = "signal"
     OUT_OF_MEMORY = "out_of_memory"
-    """The kernel killed it, because the machine ran out of memory."""
+    """The kernel killed the process, because the machine ran out of memory."""
     MEMORY_LIMIT = "memory_limit"
-    """It used more than jobMemoryLimitMB."""
+    """The process used more than jobMemoryLimitMB."""
     UNRESPONSIVE = "unresponsive"
-    """It was killed, because it did not answer a ping or did not end on request."""
+    """The process was killed, because it did not answer a ping or did not end on request."""
     KILLED = "killed"
-    """It was killed, because the user ended agent-tui at once."""
+    """The process was killed, because the user ended agent-tui at once."""
     NO_PROCESS = "no_process"
     """The process failed to start, or the job got no process."""
     SERVER = "server"
@@ -472,7 +472,7 @@ class Dispatched(Struct, frozen=True):
     agent_name: str
     dispatch_id: str | None
     test_dispatch: int
-    """Its number, from 1."""
+    """The number of the test dispatch, from 1."""
 
 
 class OptionsChanged(Struct, frozen=True):

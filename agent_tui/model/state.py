@@ -176,7 +176,7 @@ class ProcessView(Struct, frozen=True):
     cpu_pct: float | None = None
     ping_ms: float | None = None
     blocked_since: float = 0.0
-    """When its event loop stopped answering, in Unix seconds; 0 while it answers."""
+    """When the process's event loop stopped answering, in Unix seconds; 0 while it answers."""
     blocked_at: str = ""
     """The line that blocked the event loop most recently: `agent.py:12 in entry`; empty if unknown."""
     reason: str | None = None
@@ -184,7 +184,7 @@ class ProcessView(Struct, frozen=True):
     signal: int | None = None
     ended_by: EndedBy | None = None
     memory: TimeSeries = field(default_factory=TimeSeries)
-    """Its memory over time, in MB, by the measure that the limits apply to."""
+    """The process's memory over time, in MB, by the measure to which the limits apply."""
 
 
 class JobTimes(Struct, frozen=True):
@@ -247,7 +247,7 @@ class DispatchView(Struct, frozen=True):
     lost: str = ""
     """Why no job started; empty unless it is lost."""
     number: int = 0
-    """Its number in events; 0 for dispatches made elsewhere."""
+    """The number of the dispatch in events; 0 for a dispatch made elsewhere."""
 
     @property
     def ours(self) -> bool:
@@ -255,7 +255,7 @@ class DispatchView(Struct, frozen=True):
 
     @property
     def waits(self) -> bool:
-        """Whether it is a test dispatch that still waits: no job was offered for it, and it is not lost."""
+        """Whether this is a test dispatch that is still waiting: not lost, and without an offered job."""
         return self.ours and self.job_id is None and not self.lost
 
 

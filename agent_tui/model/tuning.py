@@ -127,7 +127,7 @@ class JobMeasure(Struct, frozen=True):
     warm: bool = False
     process_id: str = ""
     lost: str = ""
-    """Why it was never entered; empty for an entered job."""
+    """Why the job's entry function was never called; empty if it was."""
 
     @property
     def latency_ms(self) -> float:
@@ -182,7 +182,7 @@ class SweepResult(Struct, frozen=True):
     repeat: int
     runs: tuple[RunMeasure, ...] = ()
     ended: str = ""
-    """Why it ended early; empty if everything was measured."""
+    """Why the sweep ended early; empty if everything was measured."""
 
     def runs_of(self, count: int) -> tuple[RunMeasure, ...]:
         return tuple(run for run in self.runs if run.num_idle_processes == count)
@@ -252,7 +252,7 @@ class Advice(Struct, frozen=True):
 
     @property
     def chosen(self) -> MeasuredCount | None:
-        """The advised count; None without advice."""
+        """The advised count; None if there is no advice."""
         return next((each for each in self.candidates if each.num_idle_processes == self.count), None)
 
 
@@ -296,13 +296,13 @@ class TestLoadView(Struct, frozen=True):
     elapsed_s: float
     running: bool
     ended: str = ""
-    """Why it ended early; empty if all jobs ended."""
+    """Why the test load ended early; empty if all jobs ended."""
     started: float = 0.0
     """Unix seconds."""
 
     @property
     def progress(self) -> str:
-        """Its progress in a few words."""
+        """The progress in a few words."""
         made = len(self.measure.arrivals_s) + sum(not job.room for job in self.measure.jobs)
         return f"test load {made}/{self.measure.load.jobs}"
 
@@ -318,7 +318,7 @@ class SweepOutcome(Struct, frozen=True):
     """How a sweep ended."""
 
     ended: str = ""
-    """Why it ended early; empty if everything was measured."""
+    """Why the sweep ended early; empty if everything was measured."""
     error: str = ""
     """Why nothing was measured; empty if something was."""
     advice: Advice | None = None

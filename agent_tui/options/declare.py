@@ -128,7 +128,7 @@ class Option:
     """An environment variable that overrides the agent's code too (`LIVEKIT_AGENT_NAME_OVERRIDE`)."""
     aliases: tuple[str, ...] = ()
     positional: bool = False
-    """Whether it is a positional argument of the command line, not a flag."""
+    """Whether the option is a positional argument of the command line, not a flag."""
     derived: str = "default in production"
     """The source shown for a default that differs from the usual one, as many do in production."""
 

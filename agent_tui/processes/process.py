@@ -61,7 +61,7 @@ class ProcessEnd:
     killed: bool
     by: EndedBy = EndedBy.ORDER
     unasked: bool = False
-    """Whether it died without being killed by the host and without acknowledging a request to end."""
+    """Whether the process died by itself: the host did not kill it, and it acknowledged no request to end."""
 
 
 class ProcessFailed(Exception):
@@ -169,7 +169,7 @@ class SupervisedProcess:
 
     @property
     def died_idle(self) -> bool:
-        """Whether it was ready, had no job, and ended without being asked to."""
+        """Whether the process was ready, had no job, and ended without being asked to."""
         return self._is_ready and not self.had_job and self._end_reason is None
 
     def start_job(

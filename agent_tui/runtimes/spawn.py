@@ -23,7 +23,7 @@ PidfdOpen = Callable[[int], int]
 
 
 def system_pidfd_open() -> PidfdOpen | None:
-    """Return the system's `pidfd_open`; None without one (it is Linux only)."""
+    """Return the system's `pidfd_open`; None if it has none, because it is not Linux."""
     return getattr(os, "pidfd_open", None)
 
 

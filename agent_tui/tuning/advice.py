@@ -27,7 +27,7 @@ NEARLY_ALL = 0.9
 
 
 def model_error(candidates: Sequence[MeasuredCount]) -> float | None:
-    """Return the largest error of the predicted warm-hit rates; None without a prediction."""
+    """Return the largest error of the predicted warm-hit rates; None if nothing was predicted."""
     predicted = [each for each in candidates if each.warm_predicted is not None]
     return max((abs(each.warm_measured - (each.warm_predicted or 0.0)) for each in predicted), default=None)
 

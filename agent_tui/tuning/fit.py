@@ -59,7 +59,7 @@ def fit(result: SweepResult, rule: PoolRule) -> Fitted | None:
 def warm_share(fitted: Fitted, count: int, runs: Sequence[RunMeasure], seed: int = 1) -> float | None:
     """Return the predicted share of jobs that find a warm process, for the arrivals of these runs.
 
-    None without arrivals.
+    Return None if there are no arrivals.
     """
     rng = random.Random(seed)
     arrivals = [run.arrivals_s for run in runs if run.arrivals_s]

@@ -17,7 +17,7 @@ class _Job:
     given: float | None = None
     started: ev.JobStarted | None = None
     end: str | None = None
-    """How it ended, or why it was lost; None until then."""
+    """How the job ended, or why it was lost; None until then."""
 
 
 class Recorder:

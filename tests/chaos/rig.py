@@ -52,7 +52,7 @@ class Chaos:
     errors: Path
     """What the servers wrote to stderr."""
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
-    """Its tasks; dispatching is the last one."""
+    """The tasks of the run; the last one dispatches."""
     done: Counter[str] = field(default_factory=Counter)
     version: int = FIRST_VERSION
     """The version of the code saved last."""

@@ -33,13 +33,13 @@ class FakeEngine:
         self.store = LogStore(self.clock)
         self.commands: list[cmd.Command] = []
         self.results: list[cmd.CommandResult] = []
-        """The results of the next commands, in order. A command without one succeeds."""
+        """The results of the next commands, in order. Commands after the last result succeed."""
         self.refuse = ""
         """Why the next commands are not carried out."""
         self.rooms_without_agent = set[str]()
         self.up = True
         self.obedient = True
-        """Whether it ends on a `Stop` command."""
+        """Whether the engine ends on a `Stop` command."""
         values = {"apiSecret": "a-secret-of-the-fake-engine", **options}
         flags = {name: SourcedValue(value, f"--{name}") for name, value in values.items()}
         self._handlers: dict[type[object], Handler] = {}

@@ -19,7 +19,7 @@ MOST_SCANNED = 2**20
 
 MOST_NAMES = 10_000
 SUFFIXES = (".ts", ".tsx", ".mts", ".cts", ".js", ".mjs", ".cjs", ".jsx", ".json")
-"""The suffixes that an import without one may mean, in order."""
+"""The suffixes to try for an import that has none, in order."""
 
 TYPESCRIPT = {".js": (".ts", ".tsx"), ".mjs": (".mts",), ".cjs": (".cts",), ".jsx": (".tsx",)}
 """The suffixes that a suffix in an import may stand for in a TypeScript project."""
