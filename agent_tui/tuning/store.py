@@ -115,7 +115,7 @@ def compare(now: Iterable[Row], before: Iterable[Row]) -> tuple[RowChange, ...]:
 
 
 def comparable(load: TestLoad, sweeps: Sequence[SweepResult]) -> SweepResult | None:
-    """Return the newest sweep with this test load, except for seed and number of jobs; None if
+    """Return the newest sweep with this test load, other than seed and number of jobs; None if
     there is none.
     """
     return next((each for each in sweeps if _kind(each.load) == _kind(load)), None)
