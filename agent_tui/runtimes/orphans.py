@@ -26,9 +26,7 @@ from agent_tui.system.descriptors import DESCRIPTORS
 SCRIPT = Path(agent_tui.__file__).parent / "child" / "python" / "orphans.py"
 
 GRACE_S = 10.0
-"""Seconds in which children must end after the host has ended. Their own limit is 8
-(`child/python/process.py`).
-"""
+"""Seconds for children to end after the host has ended. Their own limit is 8 (`child/python/process.py`)."""
 
 SHORT_LIFE_S = 1.0
 """A guard that lives for less than this, in s, is not restarted immediately: the next one would end too."""

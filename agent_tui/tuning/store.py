@@ -115,8 +115,9 @@ def compare(now: Iterable[Row], before: Iterable[Row]) -> tuple[RowChange, ...]:
 
 
 def comparable(load: TestLoad, sweeps: Sequence[SweepResult]) -> SweepResult | None:
-    """Return the newest sweep with this test load, other than seed and number of jobs; None if
-    there is none.
+    """Return the newest sweep of the same test load; its seed and number of jobs may differ.
+
+    Return None if there is no such sweep.
     """
     return next((each for each in sweeps if _kind(each.load) == _kind(load)), None)
 
