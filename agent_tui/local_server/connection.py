@@ -214,7 +214,8 @@ async def _delivered(sending: Awaitable[None]) -> bool:
 def _decode(frame: bytes | str) -> Any:
     """Return the WorkerMessage in a frame, whose type decides the encoding (worker-protocol §1.1).
 
-    Raise `ViolationError` for garbage, and for an empty or unknown member: the connection is dropped (§4.1).
+    Raise `ViolationError` if the frame has no message, or an empty or unknown one. The server then drops the
+    connection (§4.1).
     """
     message = WorkerMessage()
     try:

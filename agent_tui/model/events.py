@@ -309,9 +309,9 @@ class ProcessMeasured(Struct, frozen=True):
     uss_mb: float | None = None
     pss_mb: float | None = None
     children_mb: float = 0.0
-    """RSS of its child processes."""
+    """RSS of the process's children, in MB."""
     cpu_s: float | None = None
-    """CPU seconds since its start."""
+    """CPU seconds that the process has used since its start."""
     cpu_pct: float | None = None
     """CPU use since the previous measurement, in percent of one core; None in the first measurement."""
     used_mb: float | None = None
@@ -359,7 +359,7 @@ class MemoryWarned(Struct, frozen=True):
     baseline_mb: float
     over_limit: bool = False
     children_mb: float = 0.0
-    """RSS of its child processes, which `used_mb` includes."""
+    """RSS of the process's children, in MB. `used_mb` includes it."""
     uptime_s: float = 0.0
 
 

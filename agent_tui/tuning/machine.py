@@ -10,7 +10,7 @@ from agent_tui.tuning.recorder import Recorder
 SAMPLE_S = 0.25
 
 ReadCpu = Callable[[], Awaitable[float]]
-"""Returns the CPU use since its previous call, from 0 to 1. Raises OSError or ValueError."""
+"""Returns the CPU use since its previous call, from 0 to 1. Raises OSError or ValueError if it is unknown."""
 
 
 @contextlib.asynccontextmanager
