@@ -83,6 +83,14 @@ P = TypeVar("P", bound=Widget)
 MakeEngine = Callable[[], Awaitable[EngineAPI]]
 
 
+_NAMES = [action.name for action in ACTIONS]
+
+
+def footer_order(binding: Binding) -> int:
+    """Return the place of a key in the footer: first the focused widget's own, then those of the registry."""
+    return _NAMES.index(binding.id) if binding.id in _NAMES else -1
+
+
 class AgentTuiApp(App[int]):
     """The screen of one engine. It starts the engine after the first frame and stops it at exit."""
 
@@ -197,7 +205,7 @@ class AgentTuiApp(App[int]):
             yield Detail(id="detail")
         yield StatusLine()
         yield CommandBar(lambda text: completions(text, self.state), id="command")
-        yield KeyBar(self._drop_priority)
+        yield KeyBar(self._drop_priority, footer_order)
 
     def on_mount(self) -> None:
         self.show()

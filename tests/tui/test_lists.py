@@ -14,6 +14,7 @@ from agent_tui.model.child import MemoryMeasure
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.jobs_table import JobsTable
+from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.line_list import LineList
 from agent_tui.tui.widgets.listing import FilterLine, Listing
 from agent_tui.tui.widgets.processes import Processes
@@ -147,3 +148,11 @@ async def test_s_sorts_by_something_else(place: Place) -> None:
             seen.add(tuple(rows(found)))
             press += 1
         assert len(seen) > 1
+
+
+async def test_the_footer_of_a_list_starts_with_its_own_key() -> None:
+    async with opened(PLACES["processes"]) as (app, pilot, _):
+        await pilot.pause()
+        words = str(app.query_one(KeyBar).render()).split()
+        assert words[1] == "Open"
+        assert words.index("Find") < words.index("Copy") < words.index("Quit")

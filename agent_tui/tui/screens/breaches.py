@@ -32,7 +32,7 @@ class BreachesPage(LivePage):
 
     DEFAULT_CSS = """
     BreachesPage {
-        #breach-kinds { height: 1; width: 1fr; }
+        #breach-kinds { height: 1; width: 1fr; link-style: none; }
         #breach-list { height: 1fr; min-height: 4; margin: 1 0 0 0; }
         #breach-memory { height: 45%; max-height: 16; margin: 1 0 0 0; }
     }

@@ -28,12 +28,17 @@ class KeyBar(Static, can_focus=False):
     }
     """
 
-    def __init__(self, drop_priority: Callable[[Binding], int | None] = lambda binding: 0) -> None:
+    def __init__(
+        self,
+        drop_priority: Callable[[Binding], int | None] = lambda binding: 0,
+        order: Callable[[Binding], int] = lambda binding: 0,
+    ) -> None:
         """If not all keys fit, those with the highest `drop_priority` are dropped first. Those with 0 stay;
-        those with None are never shown.
+        those with None are never shown. Keys with a lower `order` are further left.
         """
         super().__init__()
         self._drop_priority = drop_priority
+        self._order = order
         self._line = Content()
 
     def on_mount(self) -> None:
@@ -44,9 +49,10 @@ class KeyBar(Static, can_focus=False):
             self.app.simulate_key(key)
 
     def _show(self, screen: Screen[object]) -> None:
+        active = sorted(screen.active_bindings.values(), key=lambda each: self._order(each.binding))
         shown = [
             (priority, self._key(binding, enabled=enabled))
-            for _, binding, enabled, _ in screen.active_bindings.values()
+            for _, binding, enabled, _ in active
             if binding.show and (priority := self._drop_priority(binding)) is not None
         ]
         room = self.content_size.width or self.app.size.width
