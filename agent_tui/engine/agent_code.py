@@ -209,7 +209,7 @@ class AgentCode:
             return
         manifest = self.current.manifest
         if not (manifest.has_request_func or manifest.has_load_func):
-            return  # no function would see it, and it lists every running job
+            return  # without functions, nothing reads the list of jobs
         jobs = tuple(
             ch.ActiveJob(
                 record.job.SerializeToString(), record.accept, record.url, record.token, record.worker_id

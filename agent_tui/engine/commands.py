@@ -82,7 +82,7 @@ class CommandHandler:
             case cmd.InspectSession(job_id, session):
                 info = await self._jobs.sessions(job_id).ask("get_agent_info", session)
                 text = json.dumps(info, ensure_ascii=False)
-                return Result(True, self._redactor.clean(text, sys.maxsize))  # cut, it would not be JSON
+                return Result(True, self._redactor.clean(text, sys.maxsize))  # uncut, to stay JSON
             case cmd.SetOptions(values):
                 change = Settings.measured_with if command.measuring else Settings.edited
                 return await self._edit(lambda settings: change(settings, values))

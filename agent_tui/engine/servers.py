@@ -113,7 +113,7 @@ class ServerManager:
             self._emit(old.chosen)
             raise
         self._found_for = fields
-        await old.close()  # the old one may be needed until the new one is in use
+        await old.close()  # only now: a failed switch goes back to the old one
 
     def variables(self, options: ServerOptions) -> dict[str, str]:
         """Return the environment variables with which the agent's code connects to the server.

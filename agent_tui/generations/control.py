@@ -274,7 +274,7 @@ class Control:
                 self._sent_live = None
                 self._send_live()
                 for question in self._questions.values():
-                    if question.asked:  # its process died; the other questions are sent by their callers
+                    if question.asked:  # the old process had it; the callers of other questions send them
                         self._ask(question)
             case ch.RequestAnswer(job_id=job_id):
                 asked = self._questions.get(job_id)

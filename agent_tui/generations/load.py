@@ -179,7 +179,7 @@ class Loader:
         if not isinstance(error, (ProcessFailed, UserError)):
             error = InternalError("loading", error)
         elif not cause.rolled_back_to:
-            # A file that has become another kind fails in misleading ways.
+            # If the file now needs another runtime, the error does not say so.
             result = error.failure if isinstance(error, ProcessFailed) else None
             if other_kind := await generation.runtime.other_kind(result):
                 error = UserError(other_kind)
@@ -225,7 +225,7 @@ class Loader:
                 cause.rolled_back_to,
             )
         )
-        # Not earlier, because forks have to wait while the base imports what it lacks.
+        # At the end, because forks have to wait while the base imports what it lacks.
         self._bases.learn(manifest.imports)
 
     # -- generations ----------------------------------------------------------------------------------

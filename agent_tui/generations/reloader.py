@@ -410,7 +410,7 @@ class Reloader:
     def _cause(
         self, forced: str, changed: tuple[Path, ...], packages: Path | None, snapshot: Snapshot
     ) -> Cause:
-        before = self._history.newest  # may be what was rolled back to
+        before = self._history.newest  # an older one after a rollback
         differ = self._not_ignored(differing(before.snapshot, snapshot)) if before is not None else ()
         names = tuple(map(str, differ))
         if forced:

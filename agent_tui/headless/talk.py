@@ -78,7 +78,7 @@ class Talk:
             if not result.ok:
                 return f"{text!r} was not said: {result.text}"
             if not await self._answered(job_id):
-                return ""  # the turn says why it failed
+                return ""  # `TurnEnded` has reported why
         return ""
 
     async def _answered(self, job_id: str) -> bool:

@@ -548,7 +548,7 @@ class JobManager:
         self, record: JobRecord, status: ev.JobStatus, reason: str, by: ev.EndedBy = ev.EndedBy.ORDER
     ) -> None:
         if record.exiting is not None and record.process is not None:
-            record.process.shutdown(reason)  # it ended by itself before, and that stays its end
+            record.process.shutdown(reason)  # the job ended by itself first, which stays its reason
             return
         if record.end_request is not None:
             return

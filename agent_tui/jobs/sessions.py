@@ -320,7 +320,7 @@ class Session:
             return
         turn = self._turn
         if turn is None or turn.request_id != request_id:
-            return  # of a turn that timed out
+            return  # the answer of a turn that timed out
         for item in response.get("run_input", {}).get("items", ()):
             self._add(item)
         self._finish(response.get("error", ""))

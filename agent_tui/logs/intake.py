@@ -136,7 +136,7 @@ class LogIntake:
         if pipe.too_long:
             rest = bytearray()
         elif len(rest) > MAX_PENDING:
-            # Never continued as another line: a secret at the split would show its second half.
+            # The rest of the line is dropped: if a secret was split here, it would show the second half.
             lines.append(rest)
             rest = bytearray()
             pipe.too_long = True

@@ -164,7 +164,7 @@ class LogAnnouncer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._woken = False  # before reading: what comes after it wakes it again
+        self._woken = False  # before `end` is read: a line added after that schedules a new announcement
         end = self._store.end
         if end > self._told:
             first, self._told = self._told, end

@@ -244,7 +244,7 @@ def _predicted(session: SessionView, event: se.EndOfTurnPredicted, ts: float) ->
 
 def _turn_ended(session: SessionView, event: se.TurnEnded, ts: float) -> SessionView:
     turn = replace(_turn(session, event.turn, ts), ended=event)
-    if turn.streaming and event.error:  # what came of a reply that never became a message
+    if turn.streaming and event.error:  # a part of a reply whose message never came
         message = MessageView(ts, se.Role.ASSISTANT, turn.streaming, True, turn.generation, {})
         turn = replace(turn, entries=(*turn.entries, message))
     return _with_turn(session, replace(turn, streaming=""))

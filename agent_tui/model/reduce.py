@@ -238,7 +238,7 @@ def _starts_failing(state: AppState, event: ev.StartsFailing, ts: float) -> AppS
 
 def _starts_recovered(state: AppState, event: ev.StartsRecovered, ts: float) -> AppState:
     view = state.generation
-    if view.failed == view.current:  # its processes did not become ready before
+    if view.failed == view.current:  # until now, its processes did not become ready
         view = replace(view, failed=0, error="", file=None, line=None, traceback="")
     return replace(state, starts=StartsView(), generation=view)
 
@@ -286,7 +286,7 @@ def _launched(state: AppState, job_id: str, event: ev.ProcessChanged, ts: float)
     job = state.jobs.get(job_id)
     if job is None:
         return state
-    restarted = job.times.entered is not None  # then the times of its first process stay
+    restarted = job.times.entered is not None  # then keep the times of its first process
     return _job(state, job_id, {} if restarted else {"launched": ts}, process_id=event.id, pid=event.pid)
 
 

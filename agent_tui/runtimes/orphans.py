@@ -114,7 +114,7 @@ class OrphanGuard:
                 self._loop.remove_reader(self._sock)
             self._sock.close()
         if self._popen is not None:
-            self._popen.kill()  # now: with its socket closed it would start its countdown
+            self._popen.kill()  # at once: its socket is closed, so it would start its countdown
             with contextlib.suppress(OSError):
                 self._popen.wait()
         self._sock = self._popen = self._loop = None

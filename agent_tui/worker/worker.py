@@ -362,7 +362,7 @@ class Worker:
                 self._ever_registered = True
                 self._send_status()
             case Offer() if self._retiring:
-                self.answer(event.job_id, Reject())  # the registration that replaced this one gets it
+                self.answer(event.job_id, Reject())  # the server then offers it to the new registration
                 return
             case Offer():
                 self._lost_offers.discard(event.job_id)

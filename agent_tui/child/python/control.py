@@ -127,7 +127,7 @@ class ControlLoop:
         """End the loop once request functions have returned. The host limits how long that may take."""
         for offer in self._offers.values():
             if not offer.outcome.done():
-                offer.outcome.set_result(NO_OUTCOME)  # the host would have reported it before
+                offer.outcome.set_result(NO_OUTCOME)  # the host will report no more outcomes
         while self._tasks and not self._link.host_lost:
             await asyncio.wait(self._tasks)
         self._link.send("shutting_down")

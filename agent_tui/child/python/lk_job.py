@@ -237,7 +237,7 @@ def _describe_fake_room(context: Any) -> None:
         context.room.sid.return_value = room.sid
     with contextlib.suppress(AttributeError):
         for each in context.room.remote_participants.values():
-            # Otherwise these are mocks, which agents take for text.
+            # Otherwise these would be mock objects, and agents expect text.
             each.name, each.metadata, each.attributes = "", "", {}
         context.room.local_participant.name = context.room.local_participant.metadata = ""
         context.room.local_participant.attributes = {}

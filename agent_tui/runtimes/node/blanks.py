@@ -335,14 +335,14 @@ class Blanks:
         if not blank.ready.done():
             blank.ready.set_result(None)
             if not data:
-                self._preload = ()  # what it imported in advance may have ended it
+                self._preload = ()  # perhaps something that it imported in advance ended it
         if data and blank in self._stock:
             self._report(blank, ProcessState.IDLE)
         elif not data and blank in self._stock:
             self._deaths += 1
             self._end(blank, EXITED)
         elif not data:
-            self.hand_over(blank)  # its owner reads its end
+            self.hand_over(blank)  # its owner then sees that it has ended
         self._refill_later()
 
     def _end(self, blank: Blank, reason: str) -> None:

@@ -140,7 +140,7 @@ class _Lines(LineChild):
 
     def _send_on_side_channel(self, line: bytes) -> None:
         if self._side is not None:
-            with contextlib.suppress(OSError):  # it has ended, or has not read for very long
+            with contextlib.suppress(OSError):  # the child has ended, or has not read for very long
                 self._side.send(line)
 
     def _deliver(self, message: FromChild) -> None:
