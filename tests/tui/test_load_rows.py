@@ -76,7 +76,7 @@ def test_a_row_has_a_sign_and_a_word_and_says_what_changed_or_why_it_failed() ->
     ]
     assert shown[0].rstrip().endswith("KeyError: 'SEARCH_KEY' · tools/search.py:7")
     assert shown[1].rstrip().endswith("agent.py, tools/search.py")
-    narrow = text((row(entries(state)[0], state, 88, selected=False),))
+    narrow = text((row(entries(state)[0], state, 82, selected=False),))
     assert "KeyError: 'SEARCH_KEY' · search.py:7" in narrow, "the name without its folder"
     tones = {span.text.strip(): span.tone for span in row(entries(state)[2], state, 116, selected=False)}
     assert tones["2 jobs"] is Tone.WARN, "they run on old code"
