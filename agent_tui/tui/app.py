@@ -353,7 +353,6 @@ class AgentTuiApp(App[int]):
             self.panel(OptionsPanel).show(state, now)
             if state.settings is not self._shown_settings:
                 self._shown_settings = state.settings
-                self.panel(OptionsPanel).show_options(state.settings.resolution)
                 self.panel(LogPane).level = state.settings.log_level
             self.panel(StatusLine).show(self.notices[-1] if self.notices else None, now)
             for screen in self.screen_stack[1:]:

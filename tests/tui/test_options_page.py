@@ -1,37 +1,48 @@
 """The options page: edits are collected, checked, shown, and sent as one command."""
 
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from textual.pilot import Pilot
-from textual.widgets import Button, Checkbox, Input, Select, Static
+from textual.widgets import Button, Checkbox, Select, Static
 
 from agent_tui.model import commands as cmd
+from agent_tui.model import events as ev
 from agent_tui.options.declare import OPTIONS, Option
 from agent_tui.options.permissions import SOURCES
 from agent_tui.tui.screens import options as options_page
+from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.export import ExportPage
-from agent_tui.tui.screens.options import DraftRow, OptionsPage
+from agent_tui.tui.screens.options import OptionsPage
+from agent_tui.tui.widgets.controls import Choice, TextField
+from agent_tui.tui.widgets.option_row import DraftRow
 from tests.fakes.engine import FakeEngine
-from tests.tui.page_host import page_host
+from tests.fakes.scripted_child import until
+from tests.tui.hostile import TEXTS
+from tests.tui.page_host import page_host, painted
 
 SHOWN = (
     "agentName", "apiSecret", "loadFunc", "maxRetry", "numIdleProcesses", "permissions", "port", "production",
     "serverType", "wsURL",
 )  # fmt: skip
-"""The options that the tests use: with all of them Textual takes 2 s to lay out each page."""
+"""The options that most tests use: the fewer there are, the faster Textual lays out the page."""
 
 
 @asynccontextmanager
 async def page(
-    *, shown: tuple[Option, ...] = tuple(each for each in OPTIONS if each.name in SHOWN), **options: str
+    *,
+    shown: tuple[Option, ...] = tuple(each for each in OPTIONS if each.name in SHOWN),
+    size: tuple[int, int] = (120, 40),
+    **options: str,
 ) -> AsyncIterator[tuple[FakeEngine, Pilot[Any], OptionsPage]]:
     engine = FakeEngine(**options)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(options_page, "OPTIONS", shown)
-        async with page_host(engine, "E") as (app, pilot):
+        async with page_host(engine, "E", size=size) as (app, pilot):
             assert isinstance(app.screen, OptionsPage)
             yield engine, pilot, app.screen
 
@@ -41,35 +52,64 @@ def row(shown: OptionsPage, name: str) -> DraftRow:
 
 
 def text(shown: OptionsPage, selector: str = "#options-diff") -> str:
-    return str(shown.query_one(selector, Static).render())
+    return str(shown.query_one(selector, Static).content)
 
 
 def edits(engine: FakeEngine) -> list[cmd.Command]:
     return [each for each in engine.commands if not isinstance(each, cmd.Stop)]
 
 
-async def test_every_option_has_its_value_and_source() -> None:
+async def give(pilot: Pilot[Any], shown: OptionsPage, name: str, *keys: str) -> None:
+    """Move the focus to an option and press keys."""
+    row(shown, name).focus_control()
+    await pilot.pause()
+    await pilot.press(*keys)
+    await pilot.pause()
+
+
+def placeholder(shown: OptionsPage, name: str) -> str:
+    return str(row(shown, name).query_one(TextField).placeholder)
+
+
+def note(shown: OptionsPage, name: str) -> str:
+    return str(row(shown, name).query_one(".option-note", Static).content)
+
+
+def about(shown: OptionsPage) -> str:
+    return text(shown, "#options-about")
+
+
+async def test_every_option_is_in_its_group_with_its_value_as_placeholder() -> None:
     async with page(shown=OPTIONS, port="8085") as (_, _pilot, shown):
-        assert [each.option.name for each in shown.query(DraftRow)] == [option.name for option in OPTIONS]
-        assert row(shown, "port").control.text == "8085"
-        assert "--port" in str(row(shown, "port").query_one(".draft-note", Static).render())
+        names = [each.option.name for each in shown.query(DraftRow)]
+        assert sorted(names) == sorted(option.name for option in OPTIONS)
+        assert names[:3] == ["agent", "production", "wsURL"]
+        titles = [str(each.content) for each in shown.query(".group-title").results(Static)]
+        assert titles == [
+            "Agent", "Server", "Jobs", "Processes", "Memory", "Logs and debugging", "HTTP endpoint"
+        ]  # fmt: skip
+        assert row(shown, "port").query_one(TextField).value == ""
+        assert placeholder(shown, "port") == "8085"
+        assert placeholder(shown, "agentName") == "not set"
+        assert placeholder(shown, "apiSecret") == "•••"
+        assert "--port" in str(row(shown, "port").query_one(".option-aside", Static).content)
+        assert note(shown, "port") == ""
         assert text(shown) == "no edits"
         assert shown.query_one("#options-apply", Button).disabled
 
 
 async def test_edits_are_collected_and_applied_together() -> None:
     async with page() as (engine, pilot, shown):
-        row(shown, "numIdleProcesses").query_one(Input).value = "3"
-        row(shown, "serverType").query_one(Select).value = "publisher"
-        row(shown, "loadFunc").query_one(Select).value = "busy"
+        await give(pilot, shown, "numIdleProcesses", "right", "right")
+        await give(pilot, shown, "serverType", "right")
+        await give(pilot, shown, "loadFunc", "right")
         row(shown, "permissions").query_one("#permission-hidden", Checkbox).value = True
-        await pilot.pause()
-        assert text(shown).split("\n") == [
-            "serverType room → publisher (worker re-registers)",
-            "permissions – → hidden=true (worker re-registers)",
-            "loadFunc – → busy (restarts idle processes)",
-            "numIdleProcesses 1 → 3 (live)",
-        ]
+        await give(pilot, shown, "port", *"80")
+        assert text(shown) == (
+            "5 edits not applied: serverType room → publisher, permissions – → hidden=true, "
+            "loadFunc – → busy, numIdleProcesses 1 → 3, port 0 → 80"
+        )
+        assert note(shown, "serverType") == "● was room · applies at once; the worker registers again"
         assert edits(engine) == []
         await pilot.press("ctrl+s")
         await pilot.pause()
@@ -78,71 +118,200 @@ async def test_edits_are_collected_and_applied_together() -> None:
             "permissions": "hidden=true",
             "loadFunc": "busy",
             "numIdleProcesses": "3",
+            "port": "80",
         }
         assert edits(engine) == [cmd.SetOptions(wanted)]
         assert shown.edits == {}
         assert row(shown, "permissions").before == "hidden=true"
+        assert placeholder(shown, "port") == "80"
+        assert row(shown, "port").query_one(TextField).value == ""
 
 
-async def test_a_bad_value_is_reported_while_typing_and_not_sent() -> None:
-    async with page() as (engine, pilot, shown):
-        row(shown, "port").query_one(Input).value = "70000"
-        await pilot.pause()
-        assert "is above 65535" in str(row(shown, "port").query_one(".draft-note", Static).render())
+async def test_the_error_is_under_the_field_that_is_wrong() -> None:
+    async with page(shown=OPTIONS) as (engine, pilot, shown):
+        await give(pilot, shown, "port", *"70000")
+        assert note(shown, "port").startswith("✗ '70000' (typed) is above 65535")
+        await give(pilot, shown, "agentName", "b")
         await pilot.press("ctrl+s")
         await pilot.pause()
         assert edits(engine) == []
         assert "port: " in text(shown)
+        assert row(shown, "port").has_focus_within
 
 
-async def test_a_refused_command_keeps_what_was_typed() -> None:
+async def test_what_the_engine_refuses_is_under_its_field_and_keeps_what_was_typed() -> None:
     async with page() as (engine, pilot, shown):
-        engine.refuse = "no server there; the old values stay in force"
-        row(shown, "wsURL").query_one(Input).value = "ws://nowhere"
-        await pilot.pause()
-        await pilot.press("ctrl+s")
-        await pilot.pause()
+        engine.refuse = "wsURL: no server there; the old values stay in force"
+        await give(pilot, shown, "wsURL", *"ws:", "slash", "slash", "n")
+        await give(pilot, shown, "port", "9", "ctrl+s")
+        assert note(shown, "wsURL") == "✗ no server there; the old values stay in force"
         assert "the old values stay" in text(shown)
-        assert shown.edits == {"wsURL": "ws://nowhere"}
-        assert row(shown, "wsURL").before == ""
+        assert shown.edits == {"wsURL": "ws://n", "port": "9"}
+        assert row(shown, "wsURL").has_focus_within
+        await pilot.press("o")
+        assert note(shown, "wsURL").startswith("● was")
 
 
-async def test_escape_discards_edits_and_then_closes() -> None:
+async def test_escape_asks_before_edits_are_lost() -> None:
     async with page() as (_, pilot, shown):
-        row(shown, "agentName").query_one(Input).value = "bob"
+        await give(pilot, shown, "agentName", *"bob", "escape")
+        assert isinstance(pilot.app.screen, Confirm)
+        await pilot.press("n")
         await pilot.pause()
+        assert shown.is_current
+        assert shown.edits == {"agentName": "bob"}
+        await pilot.press("escape", "y")
+        await until(lambda: not shown.is_attached)
+
+
+async def test_without_edits_escape_closes() -> None:
+    async with page() as (_, pilot, shown):
         await pilot.press("escape")
+        await until(lambda: not shown.is_attached)
+
+
+async def test_right_copies_the_value_and_backspace_sets_none() -> None:
+    async with page(agentName="bob", port="80") as (_, pilot, shown):
+        await give(pilot, shown, "agentName", "right", "s")
+        assert shown.edits == {"agentName": "bobs"}
+        await pilot.press("ctrl+u", "backspace")
+        await pilot.pause()
+        assert shown.edits == {"agentName": ""}
+        assert placeholder(shown, "agentName") == "empty"
+        await pilot.press("backspace")
         await pilot.pause()
         assert shown.edits == {}
-        assert shown.is_current
+        await give(pilot, shown, "port", "backspace")  # a port cannot be empty
+        assert shown.edits == {}
+
+
+async def test_keys_move_between_options_and_show_their_help() -> None:
+    async with page(shown=OPTIONS, maxRetry="3") as (_, pilot, shown):
+        first = about(shown)
+        assert first.startswith("agent")
+        assert "at the next start, once it is saved" in " ".join(first.split())
+        await pilot.press("end")
+        assert about(shown).startswith("port")
+        await pilot.press("pageup")
+        assert not about(shown).startswith(("port", "agent"))
+        await pilot.press("home")
+        assert about(shown) == first
+        await pilot.press("pagedown")
+        assert not about(shown).startswith("agent")
+        await give(pilot, shown, "maxRetry")
+        for expected in (
+            "value    3",
+            "from     --maxRetry",
+            "default  16",
+            "AGENT_TUI_MAX_RETRY",
+            "at once",
+        ):
+            assert expected in about(shown)
+        await pilot.press("7", "home", "end")  # in text, they move the cursor
+        assert about(shown).startswith("maxRetry")
+
+
+async def test_help_has_room_on_a_small_terminal() -> None:
+    async with page(shown=OPTIONS, size=(80, 24)) as (_, pilot, shown):
+        await give(pilot, shown, "maxRetry")
+        assert "value 16 · from default · default 16" in about(shown)
+        assert shown.query_one("#options-help").region.width > 70
+        assert row(shown, "maxRetry").region.bottom <= shown.query_one("#options-rows").region.bottom
+
+
+async def test_slash_searches_names_flags_and_help() -> None:
+    async with page(shown=OPTIONS) as (_, pilot, shown):
+
+        def seen() -> set[str]:
+            return {each.option.name for each in shown.query(DraftRow) if each.display}
+
+        await pilot.press("slash", *"memory")
+        assert seen() == {"jobMemoryWarnMB", "jobMemoryLimitMB"}
+        assert "2 of 24" in str(shown.query_one("#options-box").border_title)
+        await pilot.press("down")
+        assert about(shown).startswith("jobMemoryWarnMB")
+        await pilot.press("slash", *(["backspace"] * 6), *"log_level", "enter")
+        assert seen() == {"logLevel"}
+        assert about(shown).startswith("logLevel")
+        await pilot.press("slash", *"zzz")
+        assert seen() == set()
+        assert "no option matches" in text(shown, "#options-none")
         await pilot.press("escape")
+        assert len(seen()) == len(OPTIONS)
+        assert shown.is_current
+
+
+async def test_changed_only_shows_what_differs_from_the_defaults() -> None:
+    async with page(shown=OPTIONS, port="8085") as (_, pilot, shown):
+        await give(pilot, shown, "maxRetry", "3", "ctrl+o")
+        seen = {each.option.name for each in shown.query(DraftRow) if each.display}
+        assert seen == {"apiSecret", "maxRetry", "port"}
+        assert "changed only" in str(shown.query_one("#options-box").border_title)
+        await pilot.press("ctrl+o")
         await pilot.pause()
-        assert not shown.is_attached
+        assert all(each.display for each in shown.query(DraftRow))
+
+
+async def test_a_click_changes_a_choice() -> None:
+    async with page() as (_, pilot, shown):
+        choice = row(shown, "serverType").query_one(Choice)
+        row(shown, "serverType").scroll_visible(animate=False)
+        await pilot.pause()
+        await pilot.click(choice, offset=(4, 0))
+        assert choice.value == "publisher"
+        await pilot.click(choice, offset=(1, 0))
+        assert choice.value == "room"
+
+
+async def test_functions_of_the_file_appear_when_it_has_loaded() -> None:
+    async with page() as (engine, pilot, shown):
+        await give(pilot, shown, "loadFunc", "right", "right")
+        assert shown.edits == {"loadFunc": "picky"}
+        view = engine.state.settings
+        engine.publish(ev.SettingsChanged(replace(view, function_names=("later",))))
+        await painted(pilot.app, engine, pilot)  # type: ignore[arg-type]
+        await until(lambda: row(shown, "loadFunc").query_one(Choice).after(1) == "")
+        assert shown.edits == {"loadFunc": "picky"}
+        await give(pilot, shown, "loadFunc", "right", "right")
+        assert shown.edits == {"loadFunc": "later"}
+
+
+async def test_changes_from_elsewhere_are_shown_and_edits_kept() -> None:
+    async with page() as (engine, pilot, shown):
+        await give(pilot, shown, "port", "9")
+        engine.settings = engine.settings.edited({"maxRetry": "7", "port": "80"})
+        await painted(pilot.app, engine, pilot)  # type: ignore[arg-type]
+        await until(lambda: placeholder(shown, "maxRetry") == "7")
+        assert shown.edits == {"port": "9"}
+        assert note(shown, "port").startswith("● was 80")
 
 
 async def test_undo_and_save_are_commands() -> None:
     async with page() as (engine, pilot, shown):
-        row(shown, "maxRetry").query_one(Input).value = "3"
-        await pilot.pause()
-        await pilot.press("ctrl+w")
-        await pilot.pause()
+        await give(pilot, shown, "maxRetry", "3", "ctrl+w")
         assert "apply the edits first" in text(shown)
         await pilot.press("ctrl+s")
         await pilot.pause()
         await pilot.press("ctrl+w", "ctrl+z")
         await pilot.pause()
         assert edits(engine)[1:] == [cmd.SaveOptions(), cmd.UndoOptions()]
-        assert row(shown, "maxRetry").control.text == "16"
+        assert placeholder(shown, "maxRetry") == "16"
 
 
-async def test_a_secret_is_hidden_until_revealed_and_never_in_the_diff() -> None:
+async def test_a_secret_is_hidden_until_revealed_and_never_in_the_notes() -> None:
     async with page() as (_, pilot, shown):
-        field = row(shown, "apiSecret").query_one(Input)
+        field = row(shown, "apiSecret").query_one(TextField)
         assert field.password
-        field.value = "another-secret"
+        reveal = row(shown, "apiSecret").query_one(Button)
+        await pilot.click(reveal)
         await pilot.pause()
-        assert text(shown) == "apiSecret ••• → ••• (worker re-registers)"
-        await pilot.click(row(shown, "apiSecret").query_one(Button))
+        assert placeholder(shown, "apiSecret") == "a-secret-of-the-fake-engine"
+        await pilot.click(reveal)
+        await give(pilot, shown, "apiSecret", *"another")
+        assert text(shown) == "1 edit not applied: apiSecret ••• → •••"
+        assert note(shown, "apiSecret").startswith("● was ••• · ")
+        assert field.password
+        await pilot.click(reveal)
         assert not field.password
 
 
@@ -150,10 +319,7 @@ async def test_secrets_are_saved_as_plain_text_only_after_a_question() -> None:
     async with page() as (engine, pilot, shown):
         clear = shown.query_one("#options-clear", Button)
         assert not clear.display
-        row(shown, "apiSecret").query_one(Input).value = "another-secret"
-        await pilot.pause()
-        await pilot.press("ctrl+s")
-        await pilot.pause()
+        await give(pilot, shown, "apiSecret", *"another", "ctrl+s")
         assert clear.display
         await pilot.press("ctrl+g")
         await pilot.pause()
@@ -165,13 +331,9 @@ async def test_secrets_are_saved_as_plain_text_only_after_a_question() -> None:
 
 async def test_pending_options_say_that_they_need_a_restart() -> None:
     async with page() as (_, pilot, shown):
-        row(shown, "production").query_one(Select).value = "true"
-        await pilot.pause()
-        await pilot.press("ctrl+s")
-        await pilot.pause()
-        assert "takes effect at the next start, once saved · now false" in str(
-            row(shown, "production").query_one(".draft-note", Static).render()
-        )
+        await give(pilot, shown, "production", "right", "ctrl+s")
+        assert "takes effect at the next start, once saved · now false" in note(shown, "production")
+        assert "true" in about(shown)
 
 
 async def test_checkboxes_show_their_state_and_no_source_means_all() -> None:
@@ -185,7 +347,7 @@ async def test_checkboxes_show_their_state_and_no_source_means_all() -> None:
         for name in ("camera", "microphone", "screen_share"):
             boxes[name].toggle()
         await pilot.pause()
-        assert permissions.control.text == "canPublishSources=screen_share_audio"
+        assert permissions.text == "canPublishSources=screen_share_audio"
         boxes["screen_share_audio"].toggle()
         await pilot.pause()
         assert all(boxes[name].value for name in SOURCES)
@@ -204,6 +366,21 @@ async def test_all_sources_spelled_out_are_no_edit() -> None:
         camera.toggle()
         await pilot.pause()
         assert not permissions.edited
+
+
+@pytest.mark.parametrize("hostile", TEXTS.values(), ids=TEXTS)
+async def test_outside_text_stays_text(hostile: str) -> None:
+    async with page(size=(80, 24)) as (engine, pilot, shown):
+        view = engine.state.settings
+        options = dataclasses.replace(view.resolution.options, agent_name=hostile, ws_url=hostile)
+        sources = {**view.resolution.sources, "agentName": ("flag", hostile)}
+        resolution = dataclasses.replace(view.resolution, options=options, sources=sources)
+        engine.publish(ev.SettingsChanged(replace(view, resolution=resolution, function_names=(hostile,))))
+        await painted(pilot.app, engine, pilot)  # type: ignore[arg-type]
+        await until(lambda: placeholder(shown, "agentName") != "not set")
+        await give(pilot, shown, "agentName")
+        await give(pilot, shown, "loadFunc", "right")
+        assert "\x1b" not in pilot.app.export_screenshot()
 
 
 @pytest.mark.parametrize(("agent", "name"), [("src/agent.py", "python"), ("agent.mts", "typescript")])

@@ -7,13 +7,16 @@ import pytest
 from msgspec.structs import replace
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
-from textual.widgets import Input, Select, Static
+from textual.widgets import Static
 
+from agent_tui.model.settings import DEFAULTS
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import BY_NAME, OPTIONS, DefaultsContext
 from agent_tui.options.resolve import Layer, Resolution, SourcedValue, resolve
-from agent_tui.tui.widgets.option_rows import LIVE, NOT_LIVE, Edit, check, edited, not_live, written
+from agent_tui.tui.widgets.controls import Choice, TextField
+from agent_tui.tui.widgets.option_text import LIVE, NOT_LIVE, Edit, check, edited, not_live, written
 from agent_tui.tui.widgets.options_panel import OptionsPanel
+from tests.fakes.scripted_child import until
 
 
 def resolution(layer: str = "flag", **values: str) -> Resolution:
@@ -124,28 +127,34 @@ class Host(App[None]):
     def panel(self) -> OptionsPanel:
         return self.query_one(OptionsPanel)
 
-    def field(self, name: str) -> Input:
-        return self.query_one(f"#option-{name} Input", Input)
+    def field(self, name: str) -> TextField:
+        return self.query_one(f"#option-{name} TextField", TextField)
+
+    def choice(self, name: str) -> Choice:
+        return self.query_one(f"#option-{name} Choice", Choice)
+
+    def show(self, resolution: Resolution, **more: str) -> None:
+        settings = replace(DEFAULTS, resolution=resolution)
+        self.panel.show(replace(AppState(), settings=settings, **more), 0.0)
 
     def note(self, name: str) -> str:
         return str(self.query_one(f"#option-{name} .option-note", Static).content)
 
     def idle_count(self) -> str:
-        return str(self.query_one("#option-numIdleProcesses .option-value", Static).content)
+        return self.choice("numIdleProcesses").value
 
 
 @asynccontextmanager
 async def panel(size: tuple[int, int] = (80, 40)) -> AsyncIterator[tuple[Host, Pilot[None]]]:
     app = Host()
     async with app.run_test(size=size) as pilot:
-        app.panel.show_options(resolution())
+        app.show(resolution())
         await pilot.pause()
         yield app, pilot
 
 
 async def enter(app: Host, pilot: Pilot[None], name: str, text: str, *keys: str) -> None:
     app.field(name).focus()
-    app.field(name).select_all()
     await pilot.press(*text, *keys)
     await pilot.pause()
 
@@ -154,13 +163,13 @@ async def enter(app: Host, pilot: Pilot[None], name: str, text: str, *keys: str)
 async def test_all_options_are_shown_at_any_size(size: tuple[int, int]) -> None:
     async with panel(size) as (app, _):
         assert app.idle_count() == "1"
-        assert app.query_one(Select).value == "info"
-        assert {name: app.field(name).value for name in ("jobMemoryWarnMB", "loadThreshold")} == {
+        assert app.choice("logLevel").value == "info"
+        assert {name: app.field(name).placeholder for name in ("jobMemoryWarnMB", "loadThreshold")} == {
             "jobMemoryWarnMB": "1000",
             "loadThreshold": "inf",
         }
         assert "default · " in app.note("loadThreshold")
-        for widget in app.query("OptionRow Button, OptionRow Input, OptionRow Select"):
+        for widget in app.query("TextField, Choice"):
             assert widget.region.right <= size[0] - 2
         assert app.asked == []
 
@@ -169,60 +178,60 @@ async def test_options_are_read_only_before_the_first_state_and_while_stopping()
     app = Host()
     async with app.run_test() as pilot:
         assert all(row.disabled for row in app.query("OptionRow"))
-        app.panel.show_options(resolution())
+        app.show(resolution())
         assert not any(row.disabled for row in app.query("OptionRow"))
-        app.panel.show(replace(AppState(), stopping="quit"), 0.0)
-        await pilot.click("#option-more")
+        app.show(resolution(), stopping="quit")
+        await pilot.click(app.choice("numIdleProcesses"), offset=(4, 0))
         assert app.asked == []
 
 
 async def test_port_zero_shows_the_port_in_use() -> None:
     async with panel() as (app, pilot):
-        app.panel.show_options(resolution())
-        app.panel.show(replace(AppState(), http_url="http://127.0.0.1:40123"), 0.0)
+        app.show(resolution(), http_url="http://127.0.0.1:40123")
         await pilot.pause()
         assert "listening on http://127.0.0.1:40123" in app.note("port")
 
 
-async def test_the_idle_count_changes_by_buttons_and_quick_clicks_add_up() -> None:
+async def test_the_idle_count_changes_by_clicks_and_keys_and_quick_ones_add_up() -> None:
     async with panel() as (app, pilot):
-        await pilot.click("#option-more")
-        await pilot.click("#option-more")
-        await pilot.click("#option-less")
+        await pilot.click(app.choice("numIdleProcesses"), offset=(4, 0))
+        await pilot.press("right")
+        await pilot.click(app.choice("numIdleProcesses"), offset=(1, 0))
         assert app.asked == [("numIdleProcesses", number) for number in ("2", "3", "2")]
         assert app.idle_count() == "2"
-        app.panel.show_options(resolution("edited", numIdleProcesses="2"))
+        app.show(resolution("edited", numIdleProcesses="2"))
         await pilot.pause()
         assert app.panel.border_title == "Options · 1 edited"
 
 
 async def test_the_idle_count_stops_at_its_bounds() -> None:
     async with panel() as (app, pilot):
-        app.panel.show_options(resolution(numIdleProcesses="0"))
-        await pilot.click("#option-less")
+        app.show(resolution(numIdleProcesses="0"))
+        await pilot.click(app.choice("numIdleProcesses"), offset=(1, 0))
         assert app.asked == []
+        assert app.idle_count() == "0"
         assert "is below 0" in app.note("numIdleProcesses")
 
 
 async def test_the_level_is_selected_from_a_list() -> None:
     async with panel() as (app, pilot):
-        app.query_one(Select).focus()
-        await pilot.press("enter", "down", "enter")
+        app.choice("logLevel").focus()
+        await pilot.press("right")
         await pilot.pause()
         assert app.asked == [("logLevel", "warn")]
         app.panel.failed("logLevel", "the engine said no")
-        app.panel.show_options(resolution())
+        app.show(resolution())
         await pilot.pause()
-        assert app.query_one(Select).value == "info"
+        assert app.choice("logLevel").value == "info"
         assert app.note("logLevel") == "✗ the engine said no"
         assert len(app.asked) == 1
 
 
 async def test_a_level_changed_elsewhere_is_shown_and_not_requested_again() -> None:
     async with panel() as (app, pilot):
-        app.panel.show_options(resolution("edited", logLevel="error"))
+        app.show(resolution("edited", logLevel="error"))
         await pilot.pause()
-        assert app.query_one(Select).value == "error"
+        assert app.choice("logLevel").value == "error"
         assert app.asked == []
 
 
@@ -231,9 +240,10 @@ async def test_enter_requests_the_typed_value_once() -> None:
         await enter(app, pilot, "shutdownProcessTimeout", "2500ms", "enter", "enter")
         assert app.asked == [("shutdownProcessTimeout", "2500ms")]
         assert app.note("shutdownProcessTimeout") == "applying…"
-        app.panel.show_options(resolution("edited", shutdownProcessTimeout="2500ms"))
+        app.show(resolution("edited", shutdownProcessTimeout="2500ms"))
         await pilot.pause()
-        assert app.field("shutdownProcessTimeout").value == "2500ms"
+        assert app.field("shutdownProcessTimeout").placeholder == "2500ms"
+        assert app.field("shutdownProcessTimeout").value == ""
         assert app.note("shutdownProcessTimeout").startswith("--shutdownProcessTimeout · ")
 
 
@@ -241,7 +251,7 @@ async def test_the_same_value_in_another_spelling_is_not_requested() -> None:
     async with panel() as (app, pilot):
         await enter(app, pilot, "shutdownProcessTimeout", "10000", "enter")
         assert app.asked == []
-        assert app.field("shutdownProcessTimeout").value == "10s"
+        assert app.field("shutdownProcessTimeout").placeholder == "10s"
 
 
 async def test_an_invalid_value_is_reported_while_typing_and_never_requested() -> None:
@@ -255,7 +265,7 @@ async def test_an_invalid_value_is_reported_while_typing_and_never_requested() -
         assert app.note("loadThreshold").startswith("not applied")
         await pilot.press("escape")
         await pilot.pause()
-        assert app.field("loadThreshold").value == "inf"
+        assert (app.field("loadThreshold").value, app.field("loadThreshold").placeholder) == ("", "inf")
         assert app.note("loadThreshold").startswith("default")
         await pilot.press("escape")
         assert app.focused is None
@@ -264,31 +274,31 @@ async def test_an_invalid_value_is_reported_while_typing_and_never_requested() -
 async def test_a_pending_edit_is_never_overwritten() -> None:
     async with panel() as (app, pilot):
         await enter(app, pilot, "jobMemoryWarnMB", "77")
-        app.panel.show_options(resolution("edited", jobMemoryWarnMB="500", loadThreshold="0.5"))
+        app.show(resolution("edited", jobMemoryWarnMB="500", loadThreshold="0.5"))
         await pilot.pause()
         assert app.field("jobMemoryWarnMB").value == "77"
-        assert app.field("loadThreshold").value == "0.5"
+        assert app.field("loadThreshold").placeholder == "0.5"
         await pilot.press("escape")
-        assert app.field("jobMemoryWarnMB").value == "500"
+        assert (app.field("jobMemoryWarnMB").value, app.field("jobMemoryWarnMB").placeholder) == ("", "500")
 
 
 async def test_text_typed_after_enter_survives_the_answer() -> None:
     async with panel() as (app, pilot):
-        await enter(app, pilot, "jobMemoryWarnMB", "77", "enter", "end", "8")
-        app.panel.show_options(resolution("edited", jobMemoryWarnMB="77"))
+        await enter(app, pilot, "jobMemoryWarnMB", "77", "enter", "8")
+        app.show(resolution("edited", jobMemoryWarnMB="77"))
         await pilot.pause()
-        assert app.field("jobMemoryWarnMB").value == "778"
+        assert app.field("jobMemoryWarnMB").value == "8"
         app.panel.failed("jobMemoryWarnMB", "no")
-        assert app.field("jobMemoryWarnMB").value == "778"
+        assert app.field("jobMemoryWarnMB").value == "8"
 
 
 async def test_a_failed_edit_leaves_the_old_value_with_the_reason() -> None:
     async with panel() as (app, pilot):
         await enter(app, pilot, "jobMemoryWarnMB", "77", "enter")
         app.panel.failed("jobMemoryWarnMB", "[/x] it is \x1b[31mtoo low")
-        app.panel.show_options(resolution())
+        app.show(resolution())
         await pilot.pause()
-        assert app.field("jobMemoryWarnMB").value == "1000"
+        assert app.field("jobMemoryWarnMB").placeholder == "1000"
         assert app.note("jobMemoryWarnMB") == "✗ [/x] it is too low"
         await enter(app, pilot, "jobMemoryWarnMB", "88")
         assert app.note("jobMemoryWarnMB").startswith("not applied")
@@ -299,4 +309,4 @@ async def test_the_error_is_in_view_in_a_low_panel() -> None:
         await enter(app, pilot, "loadThreshold", "x")
         note = app.query_one("#option-loadThreshold .option-note")
         assert str(app.note("loadThreshold")).startswith("✗")
-        assert note.region.bottom <= 8
+        await until(lambda: note.region.bottom <= 8)

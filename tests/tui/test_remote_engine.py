@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 from agent_tui.model import commands as cmd
 from agent_tui.options.kinds import MASK
 from agent_tui.tui.actions import ACTIONS
 from agent_tui.tui.app import AgentTuiApp
-from agent_tui.tui.screens.options import DraftRow, OptionsPage
+from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.log_view import LogView
+from agent_tui.tui.widgets.option_row import DraftRow
 from tests.fakes.engine import FakeEngine
 from tests.fakes.remote_engine import RemoteEngine
 from tests.fakes.scripted_child import until
@@ -91,10 +91,10 @@ async def test_the_options_form_can_be_edited_and_hides_secrets() -> None:
         await until(lambda: isinstance(app.screen, OptionsPage))
         await pilot.pause()
         page = app.screen
-        assert page.query_one("#draft-apiSecret", DraftRow).control.text == SECRET
+        assert page.query_one("#draft-apiSecret", DraftRow).text == SECRET
         row = page.query_one("#draft-numIdleProcesses", DraftRow)
-        row.query_one(Input).value = "4"
-        await pilot.pause()
+        row.focus_control()
+        await pilot.press("right", "right", "right")
         await pilot.press("ctrl+s")
         await until(lambda: row.before == "4" and not row.edited)
         assert engine.commands == [cmd.SetOptions({"numIdleProcesses": "4"})]

@@ -5,18 +5,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.message import Message
-from textual.widgets import Button, Input, Static
+from textual.widgets import Button, Static
 
-from agent_tui.logs.sanitise import sanitise
 from agent_tui.options import kinds
-from agent_tui.tui.screens.page import Page
-from agent_tui.tui.widgets.text import PRINTABLE, brief
+from agent_tui.tui.screens.page import FormRows, Page
+from agent_tui.tui.widgets.controls import Choice, Control, TextField
+from agent_tui.tui.widgets.text import brief
 
 T = TypeVar("T")
 
@@ -63,53 +62,6 @@ def seconds(text: str) -> float:
     return value / 1000
 
 
-class Choice(Static, can_focus=True):
-    """A field with a few values; left, right, space, or a click selects another one."""
-
-    DEFAULT_CSS = """
-    Choice {
-        width: 1fr; height: 1;
-        background: $panel;
-        &:focus { background: $primary-muted; text-style: bold; }
-    }
-    """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "go(-1)", show=False),
-        Binding("right,space", "go(1)", show=False),
-        Binding("enter", "submit", show=False),
-    ]
-
-    class Changed(Message):
-        """The user selected another value."""
-
-    class Submitted(Message):
-        """The user pressed Enter to submit the form."""
-
-    def __init__(self, choices: Mapping[str, str], value: str, *, id: str) -> None:
-        super().__init__(id=id, markup=False)
-        self._choices = dict(choices)
-        self.value = value if value in choices else next(iter(choices))
-
-    def on_mount(self) -> None:
-        self._draw()
-
-    def action_go(self, by: int) -> None:
-        names = list(self._choices)
-        self.value = names[(names.index(self.value) + by) % len(names)]
-        self._draw()
-        self.post_message(self.Changed())
-
-    def action_submit(self) -> None:
-        self.post_message(self.Submitted())
-
-    def on_click(self, event: events.Click) -> None:
-        event.stop()
-        self.action_go(1)
-
-    def _draw(self) -> None:
-        self.update(Content(f" ◂ {self._choices[self.value]} ▸"))
-
-
 class FieldForm(Page[T | None]):
     """Returns the result of `read` when submitted, None when cancelled."""
 
@@ -122,7 +74,6 @@ class FieldForm(Page[T | None]):
         #form-fields { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
         .form-line { height: 1; }
         .form-label { width: 12; text-style: bold; }
-        Input { width: 1fr; background: $panel; }
         .form-note { height: auto; margin: 0 0 0 12; color: $text-muted; }
         .form-note.-wrong { color: $text-error; }
         #form-buttons { height: 3; align-horizontal: right; }
@@ -151,7 +102,7 @@ class FieldForm(Page[T | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="form-box", classes="page-box") as box:
             box.border_title = self._title
-            with VerticalScroll(id="form-fields", can_focus=False):
+            with FormRows(id="form-fields"):
                 for field in self._fields:
                     with Horizontal(classes="form-line"):
                         yield Static(Content(field.label), classes="form-label", markup=False)
@@ -162,12 +113,11 @@ class FieldForm(Page[T | None]):
                 yield Button(Content(f"{self._go} (Enter)"), id="form-go", variant="primary")
 
     @staticmethod
-    def _control(field: Field) -> Input | Choice:
+    def _control(field: Field) -> TextField | Choice:
         name = f"form-{field.name}"
         if field.choices is not None:
             return Choice(field.choices, field.value, id=name)
-        shown = " ".join(sanitise(field.value).split("\n"))
-        return Input(shown, id=name, compact=True, restrict=PRINTABLE)
+        return TextField(field.value, id=name)
 
     def on_mount(self) -> None:
         self.query_one(f"#form-{self._fields[0].name}").focus()
@@ -179,12 +129,11 @@ class FieldForm(Page[T | None]):
         found = {}
         for field in self._fields:
             control = self.query_one(f"#form-{field.name}")
-            assert isinstance(control, (Input, Choice))
+            assert isinstance(control, (TextField, Choice))
             found[field.name] = control.value
         return found
 
-    @on(Input.Changed)
-    @on(Choice.Changed)
+    @on(Control.Edited)
     def _check(self) -> None:
         notes = self.notes(self.values)
         for field in self._fields:
@@ -194,8 +143,7 @@ class FieldForm(Page[T | None]):
             shown.set_class(note.wrong, "-wrong")
         self.query_one("#form-go", Button).disabled = any(note.wrong for note in notes.values())
 
-    @on(Input.Submitted)
-    @on(Choice.Submitted)
+    @on(Control.Entered)
     @on(Button.Pressed, "#form-go")
     def _submit(self) -> None:
         values = self.values

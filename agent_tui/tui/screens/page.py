@@ -46,6 +46,10 @@ class Page(ModalScreen[R]):
     ]
 
 
+class FormRows(VerticalScroll, can_focus=False, inherit_bindings=False):
+    """The rows of a form: keys move the focus, and the view follows it."""
+
+
 class Follower:
     """A page that the app passes each new state to, like a panel."""
 

@@ -1,6 +1,7 @@
 """The options panel: all options with their values, sources, and help."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from textual import on
 from textual.app import ComposeResult
@@ -10,12 +11,11 @@ from textual.message import Message
 from textual.widgets import Static
 
 from agent_tui.model.state import AppState
-from agent_tui.options.resolve import Resolution
-from agent_tui.tui.widgets.option_controls import Choice, Field, OptionRow, Stepper
-from agent_tui.tui.widgets.option_rows import LIVE, edited, not_live
+from agent_tui.tui.widgets.option_row import LiveRow
+from agent_tui.tui.widgets.option_text import LIVE, edited, not_live
 
-_CONTROLS: dict[str, type[OptionRow]] = {"numIdleProcesses": Stepper, "logLevel": Choice}
-"""The controls of options; every other live option has a `Field`."""
+if TYPE_CHECKING:
+    from agent_tui.options.resolve import Resolution
 
 
 class OptionsPanel(VerticalScroll):
@@ -45,7 +45,7 @@ class OptionsPanel(VerticalScroll):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._rows = {option.name: _CONTROLS.get(option.name, Field)(option) for option in LIVE}
+        self._rows = {option.name: LiveRow(option) for option in LIVE}
         self._fixed = Static("", id="options-fixed", markup=False)
         self._painted = Content()
         self._resolution: Resolution | None = None
@@ -56,27 +56,27 @@ class OptionsPanel(VerticalScroll):
         yield self._fixed
 
     def on_mount(self) -> None:
-        if self._resolution is not None:
-            self.show_options(self._resolution)
+        self._paint()
 
     def show(self, state: AppState, now: float) -> None:
-        """Show the port in use, and disable editing while agent-tui is stopping."""
+        """Show the options in effect, which keeps what the user is typing. While agent-tui is stopping, they
+        cannot be edited.
+        """
         self._rows["port"].show_fact(f"listening on {state.http_url}" if state.http_url else "")
-        if bool(state.stopping) != self._stopping:
-            self._stopping = bool(state.stopping)
-            self._enable()
+        shown = (state.settings.resolution, bool(state.stopping))
+        if shown != (self._resolution, self._stopping):
+            self._resolution, self._stopping = shown
+            self._paint()
 
-    def show_options(self, resolution: Resolution) -> None:
-        """Show the options in effect; keeps what the user is typing."""
-        self._resolution = resolution
-        if not self.is_mounted:
+    def _paint(self) -> None:
+        if not self.is_mounted or self._resolution is None:
             return
         for row in self._rows.values():
-            row.show_value(resolution)
-        self._enable()
-        count = edited(resolution)
+            row.show_value(self._resolution)
+            row.disabled = self._stopping
+        count = edited(self._resolution)
         self.border_title = f"Options · {count} edited" if count else "Options"
-        content = not_live(resolution)
+        content = not_live(self._resolution)
         if not content.is_same(self._painted):
             self._painted = content
             self._fixed.update(content)
@@ -86,11 +86,7 @@ class OptionsPanel(VerticalScroll):
         if name in self._rows:
             self._rows[name].fail(text)
 
-    def _enable(self) -> None:
-        for row in self._rows.values():
-            row.disabled = self._stopping or self._resolution is None
-
-    @on(OptionRow.Wanted)
-    def _wanted(self, event: OptionRow.Wanted) -> None:
+    @on(LiveRow.Wanted)
+    def _wanted(self, event: LiveRow.Wanted) -> None:
         event.stop()
         self.post_message(self.Edited(event.name, event.value))
