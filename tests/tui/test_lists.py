@@ -17,6 +17,7 @@ from agent_tui.tui.widgets.jobs_table import JobsTable
 from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.line_list import LineList
 from agent_tui.tui.widgets.listing import FilterLine, Listing
+from agent_tui.tui.widgets.load_rows import LoadList
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.table import Table
 from tests.fakes.engine import FakeEngine
@@ -35,12 +36,15 @@ class Place:
     """A text that only the first row contains."""
     sorts: bool = True
     app: type[AgentTuiApp] = PageHost
+    copied: str = ""
+    """What `y` copies first from the first row; by default `row`."""
 
 
 PLACES = {
     "processes": Place(Processes, ("1",), "demo-1", app=AgentTuiApp),
     "breaches": Place(Breaches, (), "demo-2", sorts=False, app=AgentTuiApp),
     "breaches page": Place(LineList, ("B",), "demo-2"),
+    "generations": Place(LoadList, ("g",), "SyntaxError", sorts=False, copied="2"),
     "jobs": Place(JobsTable, ("j",), "demo-2"),
 }
 
@@ -56,7 +60,10 @@ async def opened(place: Place) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int], A
     """Yield the app with the focus in the list, at its first row."""
     engine = FakeEngine()
     histories.busy(engine)
-    engine.publish(breach("p2", 8124, "AJ_Zz81kPpQ0sVb", 1_100.0))
+    engine.publish(
+        breach("p2", 8124, "AJ_Zz81kPpQ0sVb", 1_100.0),
+        ev.GenerationFailed(2, "SyntaxError: expected ':'", "/home/ann/voice/agent.py", 12, ""),
+    )
     async with page_host(engine, kind=place.app) as (app, pilot):
         if place.keys:
             await pilot.press(*place.keys)
@@ -70,6 +77,8 @@ async def opened(place: Place) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int], A
 
 def rows(found: object) -> list[str]:
     """Return the rows as text."""
+    if isinstance(found, LoadList):
+        return ["".join(span.text for span in line) for line in found._lines[1:]]
     if isinstance(found, Table):
         return [" ".join(str(cell) for cell in found.get_row_at(at)) for at in range(found.row_count)]
     assert isinstance(found, OptionList)
@@ -118,7 +127,7 @@ async def test_a_click_does_what_enter_does(place: Place, row: int) -> None:
             before = outcome(app)
             if by_click:
                 border = found.region.y != found.content_region.y
-                await pilot.click(found, offset=(10, row + border + isinstance(found, Table)))
+                await pilot.click(found, offset=(10, row + border + isinstance(found, (Table, LoadList))))
             else:
                 await pilot.press(*["down"] * row, "enter")
             await until(lambda app=app, before=before: outcome(app) != before)  # type: ignore[misc]
@@ -134,8 +143,8 @@ async def test_y_copies_from_the_selected_row(place: Place) -> None:
         await until(lambda: type(app.screen).__name__ == "Pick")
         await pilot.pause()
         await pilot.press("enter")
-        await until(lambda: app.clipboard == place.row)
-        assert app.notices[-1].text == f"copied room: {place.row}"
+        await until(lambda: app.clipboard == (place.copied or place.row))
+        assert app.clipboard in app.notices[-1].text
 
 
 @pytest.mark.parametrize("place", [each for each in PLACES.values() if each.sorts], ids=lambda each: each.row)

@@ -8,7 +8,7 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical, VerticalScroll
-from textual.widgets import Static
+from textual.widgets import Input, Static
 
 from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
@@ -24,7 +24,7 @@ Compared = tuple[int, int | None]
 
 Send = Callable[[cmd.Command], Awaitable[cmd.CommandResult]]
 
-KEYS = "Enter read · c compare · b roll back · e edit · r reload · Esc back"
+KEYS = "Enter read · / filter · c compare · b roll back · e edit · r reload · Esc back"
 BESIDE = 150
 """From this width on, the facts are beside the diff; below it they are above it."""
 
@@ -188,6 +188,15 @@ class GenerationsPage(Follower, Page[None]):
             self._list.focus()
         else:
             self.dismiss(None)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "other_pane":
+            return not isinstance(self.focused, Input)  # there, Enter keeps the filter
+        return super().check_action(action, parameters)
+
+    @on(LoadList.Opened)
+    def _read(self) -> None:
+        self._scroll.focus()
 
     def action_other_pane(self) -> None:
         """Move the focus between the list and the text."""

@@ -1,6 +1,6 @@
 """The list of loads on the generations page, and the facts and steps of one load."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -16,6 +16,9 @@ from textual.widgets import Static
 from agent_tui.model.events import ProcessState
 from agent_tui.model.reduce import LOADS
 from agent_tui.model.state import AppState, JobView, LoadRecord, ProcessView
+from agent_tui.tui.widgets import copyable
+from agent_tui.tui.widgets.line_list import NO_MATCH
+from agent_tui.tui.widgets.listing import Listing
 from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.text import (
     Line,
@@ -334,8 +337,14 @@ def bar(share: float, width: int) -> str:
 EMPTY: Line = (Span("no load yet: each load of the agent file appears here", Tone.DIM),)
 
 
-class LoadList(VerticalScroll):
-    """The list of loads, newest first; ↑ and ↓ select one."""
+def _text_of(entry: Entry, state: AppState) -> str:
+    """Return the text of an entry's row, with all changed files and the whole error."""
+    more = (*entry.record.changed, entry.record.error) if entry.record is not None else ()
+    return " ".join((*(span.text for span in row(entry, state, 400, selected=False)), *more))
+
+
+class LoadList(VerticalScroll, Listing):
+    """The list of loads, newest first; ↑ and ↓ select one, a click also opens it."""
 
     DEFAULT_CSS = """
     LoadList {
@@ -352,6 +361,9 @@ class LoadList(VerticalScroll):
 
     class Selected(Message):
         """The user selected another load."""
+
+    class Opened(Message):
+        """The user clicked a load."""
 
     def __init__(self, chosen: int | None = None, *, id: str | None = None) -> None:
         """`chosen` is the generation that is selected first; None for the newest."""
@@ -376,15 +388,24 @@ class LoadList(VerticalScroll):
     def show(self, state: AppState) -> None:
         """Show the state. If the newest load is selected, the selection moves to each newer one."""
         before = self.selected
-        self._state, self._entries = state, entries(state)
+        found = entries(state)
+        self._state, self._entries = state, tuple(each for each in found if self.keeps(_text_of(each, state)))
+        self.note_count(len(self._entries), len(found))
         if before is not None and self._index > 0:
             keys = [entry.key for entry in self._entries]
-            self._index = keys.index(before.key) if before.key in keys else len(keys) - 1
+            self._index = keys.index(before.key) if before.key in keys else max(len(keys) - 1, 0)
         numbers = [entry.number for entry in self._entries]
         if self._chosen in numbers:
             self._index = numbers.index(self._chosen)
             self._chosen = None
         self._paint()
+
+    def refilter(self) -> None:
+        self.show(self._state)
+        self.post_message(self.Selected())
+
+    def copyable(self) -> Mapping[str, str]:
+        return copyable.of_load(self.selected.record if self.selected is not None else None)
 
     def select_newest(self) -> None:
         """Select the newest load, and each newer one from now on."""
@@ -397,7 +418,10 @@ class LoadList(VerticalScroll):
     def on_click(self, event: Click) -> None:
         place = event.get_content_offset(self)
         if place is not None:
-            self._select(place.y + self.scroll_offset.y - 1)  # below the heading
+            row = place.y + self.scroll_offset.y - 1  # below the heading
+            if 0 <= row < len(self._entries):
+                self._select(row)
+                self.post_message(self.Opened())
 
     def _select(self, index: int) -> None:
         index = min(max(index, 0), max(len(self._entries) - 1, 0))
@@ -413,7 +437,7 @@ class LoadList(VerticalScroll):
             row(entry, self._state, width, selected=number == self._index)
             for number, entry in enumerate(self._entries)
         )
-        lines = (heading(width), *rows) if rows else (EMPTY,)
+        lines = (heading(width), *rows) if rows else (NO_MATCH if self.filter else EMPTY,)
         if lines != self._lines:
             same_height = len(lines) == len(self._lines)
             self._lines = lines
