@@ -297,7 +297,7 @@ class Worker:
         return found[count - 1]
 
     def events(self, since: int = 0) -> list[dict[str, Any]]:
-        """Return its events from that line on; none if it does not print them."""
+        """Return the worker's events from that line on; none if it does not print events."""
         return [
             json.loads(line) for _, line in self.lines[since:] if self.prints_events and line.startswith("{")
         ]

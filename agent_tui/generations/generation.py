@@ -131,7 +131,7 @@ class Generation:
         self.source = source
         self.cause = cause
         self.snapshot = source.snapshot
-        """The files that its processes get. It is complete once loading has shown which modules are used."""
+        """The files that the generation's processes get; complete once loading has shown which are used."""
         self.steps = _steps_so_far(cause, supervisor.clock)
         self.runtime = runtime
         self.plan = Plan(number, self._launch)
@@ -174,7 +174,7 @@ class Generation:
         self.runtime.serve(Modules(snapshot.modules, snapshot.missing))
 
     async def choose_start_method(self) -> Choice:
-        """Choose how its job processes start. Launches wait until then."""
+        """Choose how the generation's job processes start. Launches wait until then."""
         base = self._base
         if base is not None:
             if self._template is None and self.is_worth_a_template:
@@ -200,13 +200,13 @@ class Generation:
             self._choice.cancel()
 
     def kill(self, reason: str) -> None:
-        """Kill its processes now, except jobs; `end` waits for them."""
+        """Kill the generation's processes now, except jobs. `end` waits until they have ended."""
         self.control.kill(reason)
         if self._template is not None:
             self._template.kill(reason)
 
     async def end(self, reason: str, released: Awaitable[None]) -> None:
-        """End its processes, except jobs, once open questions are answered.
+        """End the generation's processes, except jobs, once open questions are answered.
 
         `released` completes when nothing more will be launched from its plan.
         """

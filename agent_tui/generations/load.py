@@ -275,7 +275,7 @@ class Loader:
         self._end(generation, reason)
 
     def _end(self, generation: Generation, reason: str) -> None:
-        """End its processes, except jobs, in the background."""
+        """End the processes of a generation, except jobs, in the background."""
         released = self._inference.released(generation.number)
         task = asyncio.create_task(generation.end(reason, released), name=f"end {generation.number}")
         self._ending.add(task)

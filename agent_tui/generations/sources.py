@@ -320,7 +320,7 @@ def differing(before: Snapshot, now: Snapshot) -> tuple[Path, ...]:
 
 
 def is_settings_file(name: str) -> bool:
-    """Return whether it is `.env`, `.env.*`, or `agent-tui.toml` (not `.envrc`)."""
+    """Return whether a file is named `.env`, `.env.*`, or `agent-tui.toml`. `.envrc` does not count."""
     return name in (".env", CONFIG) or name.startswith(".env.")
 
 

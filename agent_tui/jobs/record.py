@@ -29,7 +29,7 @@ class TestDispatch:
     at: float
     """When the dispatch was made, in Unix seconds."""
     length_s: float | None = None
-    """How long its job may run, in seconds; None for the run's limit for test jobs."""
+    """How long the job may run, in seconds; None for the run's limit for test jobs."""
     test_load: bool = False
     """Whether a test load or a sweep made the dispatch."""
 
@@ -56,7 +56,7 @@ class JobRecord:
     answer_by: float
     """When the server stops waiting for the answer to the offer, on the clock's `boottime`."""
     test: TestDispatch | None = None
-    """The test dispatch it comes from; None for other dispatches."""
+    """The test dispatch that made the job; None if it was dispatched elsewhere."""
     stage: Stage = Stage.ASKING
     accept: AcceptArguments | None = None
     accepted_at: float = 0.0
@@ -75,7 +75,7 @@ class JobRecord:
     end_request: tuple[ev.JobStatus, str] | None = None
     """The status and reason of a job that was asked to end."""
     end_requested_by: ev.EndedBy = ev.EndedBy.ORDER
-    """What asked it to end."""
+    """What asked the job to end."""
     terminated: bool = False
     """Whether the server has ended the job. It then expects no report (worker-protocol §9)."""
     declined: str | None = None

@@ -83,7 +83,7 @@ class LocalServer:
 
     @property
     def port(self) -> int:
-        """The port that it listens on, once started."""
+        """The port on which the server listens, once it is started."""
         return self._port
 
     @property

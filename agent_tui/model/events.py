@@ -371,7 +371,7 @@ class OfferReceived(Struct, frozen=True):
     dispatch_id: str
     generation: int
     test_dispatch: int = 0
-    """The number of its test dispatch, as in `Dispatched`; 0 for other jobs."""
+    """The number of the job's test dispatch, as in `Dispatched`; 0 for other jobs."""
     test_load: bool = False
     """Whether a test load or a sweep made that dispatch."""
 

@@ -40,7 +40,7 @@ BREACHES = 1000
 """How many breaches are kept."""
 
 _LOST = frozenset({RegistrationState.BACKING_OFF, RegistrationState.OFFLINE, RegistrationState.REFUSED})
-"""A registration after these states is a reconnect; one that replaces another is not."""
+"""A registration that follows one of these states counts as a reconnect."""
 
 
 def reduce(state: AppState, stamped: ev.Stamped) -> AppState:

@@ -223,7 +223,7 @@ class JobView(Struct, frozen=True):
     seconds: float | None = None
     dispatch_id: str = ""
     test_dispatch: int = 0
-    """The number of its test dispatch; 0 for other jobs."""
+    """The number of the job's test dispatch; 0 for other jobs."""
     test_load: bool = False
     """Whether a test load or a sweep made that dispatch."""
     restarts: int = 0
@@ -233,7 +233,7 @@ class JobView(Struct, frozen=True):
     signal: int | None = None
     traceback: str = ""
     memory: TimeSeries = field(default_factory=TimeSeries)
-    """The memory of its process at the job's end. That of a running job is in `AppState.processes`."""
+    """The memory of the process when the job ended. For a running job, see `AppState.processes`."""
 
 
 class DispatchView(Struct, frozen=True):

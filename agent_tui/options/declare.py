@@ -134,7 +134,7 @@ class Option:
 
     @property
     def field(self) -> str:
-        """The name of its field in `ServerOptions`."""
+        """The name of the option's field in `ServerOptions`."""
         return _kebab(self.name).replace("-", "_")
 
     @property

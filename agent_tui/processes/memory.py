@@ -50,7 +50,7 @@ class Memory:
     uss: float | None = None
     pss: float | None = None
     children: float = 0.0
-    """RSS of its child processes."""
+    """RSS of the process's children, in MB."""
     cpu_s: float | None = None
     """CPU time used so far, in seconds."""
 

@@ -129,7 +129,7 @@ class ForkedProcess:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     async def wait(self) -> ChildExit:
-        """Wait for its end. Can be called again."""
+        """Wait until the fork has ended. Can be called again."""
         if self._waiting is None:
             self._waiting = asyncio.create_task(self._wait(), name=f"wait {self.pid}")
         return await asyncio.shield(self._waiting)

@@ -34,11 +34,11 @@ class Process(Protocol):
     def reaped(self) -> bool: ...
 
     def kill(self) -> None:
-        """Kill it and its group."""
+        """Kill the process and its process group."""
         ...
 
     async def wait(self) -> ChildExit:
-        """Wait until it has ended, and release its resources. Can be called again."""
+        """Wait until the process has ended, and release its resources. Can be called again."""
         ...
 
 

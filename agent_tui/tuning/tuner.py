@@ -80,7 +80,7 @@ class Tuner:
             cmd.StartSweep: self._start_sweep,
             cmd.StopTuning: self._stop,
         }
-        """The handlers of its commands, by command class."""
+        """The handlers of the commands for the tuner, by command class."""
 
     async def close(self) -> None:
         """End the running test load or sweep, without computing advice."""

@@ -391,7 +391,7 @@ class Liveness:
         return self._heard_since
 
     def start(self, now: float) -> None:
-        """Send pings at their interval from now on."""
+        """Start to send pings, one per interval."""
         self._next_ping = now + self._timings.ping_interval_s
         self._heard_since = now
 

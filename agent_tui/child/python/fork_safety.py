@@ -1,10 +1,10 @@
 """Whether this process may be forked (fork.md §6), and if not, why, as text.
 
-A fork is unsafe with kernel threads (Python counts only its own), with descriptors whose state would be
-shared (sockets, pipes, event polls, files open for writing), and with a native runtime that is already
-running. Random values make no fork unsafe but are reported: all jobs of a template get the values that the
-project's code drew while it was loaded. Python's global `random` is seeded again in each fork, but values
-drawn before stay (fork.md §2).
+A fork is unsafe if the process has threads (including those that Python does not know), descriptors whose
+state would be shared (sockets, pipes, event polls, files open for writing), or a running native runtime.
+Random values do not make a fork unsafe, but are reported: all jobs of a template get the same values if the
+project's code drew them while it was loaded. Python's global `random` is seeded again in each fork, but
+values drawn before stay (fork.md §2).
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ class Blank:
         return self.process.pid
 
     def fits(self, environ: Mapping[str, str]) -> bool:
-        """Return whether it can be used with this environment.
+        """Return whether the blank can be used with this environment.
 
         It can if the packages that it has imported would have read the same variables.
         """
