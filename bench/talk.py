@@ -24,7 +24,7 @@ from agent_tui.runtimes.interpreter import find_interpreter
 from agent_tui.runtimes.kinds import detect
 
 AGENT = rig.ROOT / "tests/agents/sdk_talks.py"
-LIMIT_S = 120.0
+LIMIT_S = 600.0
 
 
 @asynccontextmanager

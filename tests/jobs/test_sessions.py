@@ -70,6 +70,12 @@ async def test_typed_turns_run_one_after_the_other() -> None:
     assert not bench.job.has_work
 
 
+async def test_what_the_protocol_cannot_carry_is_replaced() -> None:
+    bench = Bench()
+    bench.job.say("one \ud800")
+    assert [text for _, text in bench.inputs] == ["one ?"]
+
+
 async def test_the_first_typed_turn_waits_for_the_greeting() -> None:
     bench = Bench(greets=True)
     bench.state("thinking")

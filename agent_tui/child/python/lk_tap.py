@@ -168,7 +168,12 @@ class TappedSession:
                 self._session.interrupt(force=True)
         else:
             parse = self._json.ParseDict
-            self._incoming.put_nowait(parse(value["data"], self._message(), ignore_unknown_fields=True))
+            try:
+                self._incoming.put_nowait(parse(value["data"], self._message(), ignore_unknown_fields=True))
+            except self._json.ParseError as error:
+                request_id = value["data"].get("request", {}).get("request_id", "")
+                response = {"request_id": request_id, "error": str(error)}
+                self._tap.send("session_data", session=self.number, data={"response": response})
 
     def _is_text_only(self) -> bool:
         own = getattr(self._session, "_text_only", None)
