@@ -39,7 +39,7 @@ KEY_TABLES: tuple[KeyTable, ...] = (
     ),
     KeyTable(
         "Log lines",
-        ("LogView",),
+        ("LogView", "LogPane"),
         (
             ("up down", "Select the previous or next line."),
             ("shift+up shift+down", "Extend the selection; `y` copies it."),
@@ -48,16 +48,16 @@ KEY_TABLES: tuple[KeyTable, ...] = (
             ("enter", "Open the whole record, with its fields."),
             ("shift+left shift+right", "Go to the start of the lines; scroll one page to the right."),
             ("space", "Fold or unfold the record."),
+            ("ctrl+o", "Show only the lines that match the search, or all lines again."),
+            ("escape", "Close the search, or the prompt for a time."),
         ),
     ),
     KeyTable(
         "Find",
-        ("LogPane", "FindInput"),
+        ("FindInput",),
         (
             ("up down", "Go to the previous or next match."),
-            ("ctrl+o", "Show only matching lines, or all lines again."),
             ("ctrl+r", "Treat the text as a regular expression, or as plain text again."),
-            ("escape", "Close the search."),
         ),
     ),
     KeyTable("Log record", ("LogRecord",), (("c", "Copy the text."), ("escape enter q", "Close."))),
