@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from textual import events
 from textual.pilot import Pilot
-from textual.widgets import Button, Checkbox, Select, Static
+from textual.widgets import Button, Checkbox, Input, Select, Static
 
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
@@ -239,6 +240,18 @@ async def test_slash_searches_names_flags_and_help() -> None:
         await pilot.press("escape")
         assert len(seen()) == len(OPTIONS)
         assert shown.is_current
+
+
+async def test_keys_that_are_typed_at_once_after_slash_are_the_search() -> None:
+    async with page() as (_, pilot, shown):
+        await give(pilot, shown, "agentName")
+        for char in "/idle":
+            key = "slash" if char == "/" else char
+            pilot.app.post_message(events.Key(key, char))
+        find = shown.query_one("#options-find", Input)
+        await until(lambda: len(find.value) == 4)
+        assert sorted(find.value) == sorted("idle")
+        assert shown.edits == {}
 
 
 async def test_changed_only_shows_what_differs_from_the_defaults() -> None:

@@ -17,7 +17,7 @@ from agent_tui.model.state import AppState
 from agent_tui.options.declare import OPTIONS
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.page import Follower, FormRows, Page
-from agent_tui.tui.widgets.controls import Control, TextField
+from agent_tui.tui.widgets.controls import Control
 from agent_tui.tui.widgets.option_row import DraftRow, update
 from agent_tui.tui.widgets.option_text import difference, groups, help_lines, matches
 from agent_tui.tui.widgets.text import MUTED, PRINTABLE, brief, counted, to_contents
@@ -165,11 +165,10 @@ class OptionsPage(Follower, Page[None]):
     def _find(self) -> Input:
         return self.query_one("#options-find", Input)
 
-    @on(TextField.FindRequested)
     def action_find(self) -> None:
         """Open the search."""
         self._find.add_class("-shown")
-        self._find.focus()
+        self.set_focus(self._find)  # at once: the next keys are the text
 
     @on(Input.Changed, "#options-find")
     def _typed(self) -> None:

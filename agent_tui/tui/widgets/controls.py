@@ -63,11 +63,8 @@ class TextField(Input, Control):
     """
     applies_at_once = False
 
-    class FindRequested(Message):
-        """The user pressed / in the empty field."""
-
     finds = False
-    """Whether / in the empty field is a key, not text."""
+    """Whether / in the empty field starts the search of the page, and is not text."""
 
     def __init__(self, value: str = "", *, id: str | None = None, kind: OptionKind | None = None) -> None:
         """`kind` is that of an option."""
@@ -111,17 +108,21 @@ class TextField(Input, Control):
         return super().check_action(action, parameters)
 
     async def _on_key(self, event: events.Key) -> None:
-        if not self.value and self._edit_shown(event.key):
-            event.stop()
-            event.prevent_default()
-        else:
+        focused = self.screen.focused
+        if focused is not None and focused is not self:
+            # It was on its way while an earlier key moved the focus.
+            focused.post_message(events.Key(event.key, event.character))
+        elif self.finds and event.key == "slash" and not self.value:
+            await self.run_action("screen.find")
+        elif self.value or not self._edit_shown(event.key):
             await super()._on_key(event)
+            return
+        event.stop()
+        event.prevent_default()
 
     def _edit_shown(self, key: str) -> bool:
         """Handle a key in the empty field; return whether it was one."""
-        if key == "slash" and self.finds:
-            self.post_message(self.FindRequested())
-        elif key == "right" and self._shown:
+        if key == "right" and self._shown:
             self.value = self._shown
             self.cursor_position = len(self.value)
         elif key in ("backspace", "delete") and self._shown and self._may_be_empty:
