@@ -98,8 +98,8 @@ class LivePage(Follower, Page[None]):
             self.repaint()
 
     def repaint(self) -> None:
-        """Paint now, if the page is laid out; while it closes, it has no content any more."""
-        if self.is_mounted and self.is_attached and self.children and self.size.width:
+        """Paint now, if the page is laid out. While it closes, its content is removed piece by piece."""
+        if self.is_mounted and self.is_attached and self.display and self.size.width:
             self._painted = self.now
             self.paint()
 
