@@ -50,7 +50,7 @@ PICTURES = (
     Picture("dashboard", "calls"),
     Picture("dashboard-80x24", "calls", size=(80, 24)),
     Picture("dashboard-200x60", "calls", size=(200, 60)),
-    Picture("dashboard-light", "calls", theme="textual-light"),
+    Picture("dashboard-light", "calls", theme="light"),
     Picture("agents-js", "agents-js"),
     Picture("broken", "broken"),
     Picture("help", "calls", ("question_mark",)),

@@ -34,7 +34,7 @@ from agent_tui.model.state import AppState
 from agent_tui.options.declare import ServerOptions
 from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider, ActionRequested, Place
 from agent_tui.tui.command_line import completions
-from agent_tui.tui.preferences import HIGH_CONTRAST, Preferences, default_exports, remapped
+from agent_tui.tui.preferences import OWN_THEMES, Preferences, default_exports, remapped
 from agent_tui.tui.screens.page import Follower
 from agent_tui.tui.summary import summary
 from agent_tui.tui.terminal import ControlCharacters
@@ -140,7 +140,8 @@ class AgentTuiApp(App[int]):
         self.moves = preferences.moves
         """Keys that act as another one, wherever no text is typed."""
         self._preferences = preferences
-        self.register_theme(HIGH_CONTRAST)
+        for own in OWN_THEMES:
+            self.register_theme(own)
         self.set_keymap(preferences.bindings)
         self.ui_state = UiStateKeeper(self, ui_state)
         if theme := preferences.theme or self.ui_state.state.theme:

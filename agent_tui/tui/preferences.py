@@ -26,7 +26,37 @@ HIGH_CONTRAST = Theme(
     dark=True,
     variables={"foreground-muted": "#e0e0e0", "text-muted": "#e0e0e0", "block-cursor-background": "#ffff00"},
 )
-THEMES = (*BUILTIN_THEMES, HIGH_CONTRAST.name)
+LIGHT = Theme(
+    name="light",
+    primary="#0a4f9e",
+    secondary="#0a4f9e",
+    accent="#0a4f9e",
+    foreground="#1c1c1c",
+    background="#ffffff",
+    surface="#f7f7f7",
+    panel="#e9ecf0",
+    success="#17632c",
+    warning="#7d4a00",
+    error="#a3122a",
+    dark=False,
+    variables={
+        "foreground-muted": "#4f4f4f",
+        "text-muted": "#4f4f4f",
+        "text-disabled": "#595959",
+        "text-success": "#17632c",
+        "text-warning": "#7d4a00",
+        "text-error": "#a3122a",
+        "text-accent": "#0a4f9e",
+        "text-primary": "#0a4f9e",
+        "footer-key-foreground": "#0a4f9e",
+        "block-cursor-background": "#0a4f9e",
+        "block-cursor-foreground": "#ffffff",
+    },
+)
+OWN_THEMES = (HIGH_CONTRAST, LIGHT)
+"""Textual's light theme shows warnings and hints at a contrast of 3; this one at 4.5 and more."""
+
+THEMES = (*BUILTIN_THEMES, *(theme.name for theme in OWN_THEMES))
 
 
 @dataclass(frozen=True, slots=True)

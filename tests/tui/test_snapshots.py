@@ -78,8 +78,8 @@ def test_every_state(snap_compare: Compare, state: str) -> None:
 
 @pytest.mark.parametrize(
     ("size", "theme"),
-    [((80, 24), "textual-light"), ((120, 40), "high-contrast"), ((200, 60), "textual-dark")],
-    ids=["80x24-textual-light", "120x40-high-contrast", "200x60-textual-dark"],
+    [((80, 24), "light"), ((120, 40), "high-contrast"), ((200, 60), "textual-dark")],
+    ids=["80x24-light", "120x40-high-contrast", "200x60-textual-dark"],
 )
 def test_the_dashboard_at_every_size_and_theme(
     snap_compare: Compare, size: tuple[int, int], theme: str

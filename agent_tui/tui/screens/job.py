@@ -43,6 +43,7 @@ class JobPage(LivePage):
     DEFAULT_CSS = """
     JobPage {
         Tabs { height: 2; }
+        Tab { color: $foreground-muted; }
         #job-scroll { scrollbar-size-vertical: 1; }
         #job-text { height: auto; }
     }
