@@ -1,4 +1,4 @@
-"""Measures how fast a typed turn reaches its job, and what it costs a job to have its session followed.
+"""Measures how fast a typed turn reaches its job, and what a job pays for having its session followed.
 
     python bench/talk.py [--turns 50] [--pairs 3]
 
@@ -80,7 +80,7 @@ async def turns(engine: Engine, job_id: str, count: int) -> list[float]:
 
 
 async def asked(engine: Engine, job_id: str, count: int) -> list[float]:
-    """Return the ms of round trips to the session's host in the job, which does nothing else for them."""
+    """Send `count` trivial requests to the session. Return how long each round trip took, in ms."""
     loop = asyncio.get_running_loop()
     took = []
     for _ in range(count):

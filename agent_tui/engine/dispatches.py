@@ -69,7 +69,7 @@ class _Dispatch:
     made_id: str = ""
     """The id in the API's answer, which may come after the offer."""
     job: Job | None = None
-    """The job that was offered for it."""
+    """The job that was offered for this dispatch."""
     declined: str = ""
     """Why this worker declined the offer."""
     watch: "asyncio.Task[None] | None" = None

@@ -59,7 +59,7 @@ Handler = Callable[[Any], Awaitable[cmd.CommandResult]]
 """Carries out the commands of one class. Raises UserError if that is not possible."""
 
 MESSAGE = 2 * 1024 * 1024
-"""Most characters of a text in a conversation; in other events they are lines."""
+"""The most characters of a text in an event of a conversation. For other events, it is `MAX_LINE`."""
 
 LINK_S = 4.0
 """Seconds to wait for the server's answer whether a room has the agent, when a join link is made."""

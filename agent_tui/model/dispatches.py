@@ -92,7 +92,7 @@ def _numbered(dispatches: DispatchViews, number: int) -> DispatchView | None:
 
 
 def _having(dispatch: DispatchView, job_id: str, dispatch_id: str) -> DispatchView:
-    """Return the dispatch with its job. If it created its room, only the job reveals its id on the server."""
+    """Return the dispatch with its job. The job has the dispatch's id on the server, if that was unknown."""
     return replace(dispatch, job_id=job_id, dispatch_id=dispatch.dispatch_id or dispatch_id or None, lost="")
 
 

@@ -119,9 +119,9 @@ class StartsView(Struct, frozen=True):
 
     @property
     def is_failing(self) -> bool:
-        """Whether front ends should show it: from the first time-out, else from the second failure on.
+        """Whether front ends report that starts fail: after a time-out, or after two failures in a row.
 
-        The first failure is retried at once.
+        Any other first failure is retried at once.
         """
         return self.failures >= 2 or (self.failures > 0 and self.ended_by is EndedBy.INIT_TIMEOUT)
 

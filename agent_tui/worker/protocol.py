@@ -380,7 +380,7 @@ class Liveness:
     def __init__(self, timings: Timings) -> None:
         self._timings = timings
         self._unanswered: deque[tuple[int, float, float]] = deque()
-        """For each ping: its stamp, when it was sent, and since when the silence after it counts."""
+        """Pings without an answer: stamp, time of sending, and the time from which silence counts."""
         self._next_ping: float | None = None
         self._suspect = False
         self._heard_since = 0.0
