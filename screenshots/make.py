@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
+from unittest.mock import patch
 
 import resvg_py
 from animation import Frame, animated, still, without_repeats
@@ -118,13 +119,18 @@ async def playing(
     async def make() -> Playback:
         return playback
 
+    def project_file(path: str, limit: int) -> bytes:
+        return (HERE / "frontdesk" / Path(path).name).read_bytes()
+
     app = AgentTuiApp(make, now=lambda: playback.now)
     app.animation_level = "none"
-    async with app.run_test(size=size) as pilot:
-        app.theme = theme
-        yield app, pilot
-        await app.stop("picture taken", kill=False)
-        await app.ended()
+    # The project of the recordings is not on this machine.
+    with patch("agent_tui.tui.widgets.source.read_file", project_file):
+        async with app.run_test(size=size) as pilot:
+            app.theme = theme
+            yield app, pilot
+            await app.stop("picture taken", kill=False)
+            await app.ended()
 
 
 async def step(app: AgentTuiApp, pilot: Pilot[int], playback: Playback, until: float) -> None:
