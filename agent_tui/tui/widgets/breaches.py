@@ -175,6 +175,8 @@ class Breaches(LineList):
         height: auto;
         border: round $panel-lighten-2;
         border-title-color: $foreground;
+        padding: 0;
+        background: $background;
         &:focus { border: round $accent; }
         &.-none { border: none; padding: 0 1; max-height: 1; }
         & > .option-list--option-highlighted { background: transparent; }
@@ -183,6 +185,7 @@ class Breaches(LineList):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(facts=self._facts_of, id=id)
+        self.compact = False  # its border separates it from the logs
         self.border_title = "Breaches"
         self._state = AppState()
 
