@@ -22,7 +22,10 @@ def masked(svg: str, secrets: Iterable[str]) -> str:
 
 
 def save(svg: str, folder: Path) -> Path:
-    """Write the SVG to a new file in `folder`, which is created, and return its path. Raises OSError."""
+    """Write the SVG to a new file in `folder`, and return its path. Raise OSError if that fails.
+
+    The folder is created if it does not exist.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for number in range(100):

@@ -27,7 +27,7 @@ from agent_tui.tui.widgets.text import PRINTABLE, to_contents
 
 
 def classes_around(node: DOMNode) -> tuple[str, ...]:
-    """Return the class names of the node and of those around it, innermost first."""
+    """Return the names of the classes of a node and its ancestors, innermost first."""
     kinds = (kind for each in node.ancestors_with_self for kind in type(each).__mro__)
     return tuple(dict.fromkeys(kind.__name__ for kind in kinds))
 
@@ -65,8 +65,8 @@ class Help(Page[str | None]):
     def __init__(
         self, actions: Iterable[Action], focus: tuple[str, ...] = (), moves: Mapping[str, str] = NO_MOVES
     ) -> None:
-        """`focus` has the class names around the focus, as `classes_around` returns them; `moves` the keys
-        that act as another one.
+        """`focus` is what `classes_around` returns for the focused widget. `moves`: keys that act as other
+        keys.
         """
         super().__init__()
         self._all = key_groups(actions, focus, moves)
@@ -138,7 +138,7 @@ class Help(Page[str | None]):
         return min(range(len(self._page.spots)), key=distance)
 
     def action_run(self) -> None:
-        """Close the page and return the selected action; keys of pages and panels only work there."""
+        """Close the page and return the selected action. Keys of pages and panels cannot be run from here."""
         entries = entries_of(self._groups)
         if entries and entries[self._selected].action:
             self.dismiss(entries[self._selected].action)

@@ -145,7 +145,7 @@ def _interpreter(chosen: InterpreterChosen | None, agent: str) -> tuple[Fact, ..
 
 
 class WorkerPage(TextPage):
-    """The worker's state; Esc, i, or q closes it."""
+    """Shows the state of the worker. Esc, i, or q closes the page."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("i", "close", show=False)]
 

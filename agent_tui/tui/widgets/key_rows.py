@@ -16,10 +16,10 @@ TWO_COLUMNS = 96
 GAP = 3
 TITLE_WIDTH = 20
 KEYS_WIDTH = 17
-"""Maximum width of the keys, in cells; longer ones are shown with the selected row."""
+"""Maximum width of the keys, in cells. Only the selected row shows longer ones in full."""
 
 MIN_HELP = 36
-"""Below this width, an action's help is shown only with the selected row."""
+"""If the help of an action has less room than this, in cells, only the selected row shows it."""
 
 FOCUSED = "has the focus"
 MOVES = "Everywhere"
@@ -30,7 +30,7 @@ NO_MOVES: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """A row: keys and what they do. `action` is its name in the registry, empty for the keys of pages."""
+    """A row: keys and what they do. `action` is the action's name, or empty for keys of pages and panels."""
 
     keys: str
     title: str
@@ -50,7 +50,7 @@ class KeyGroup:
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A place of an entry on the page."""
+    """Where an entry is on the page."""
 
     row: int
     column: int
@@ -71,10 +71,10 @@ class KeyPage:
 def key_groups(
     actions: Iterable[Action], focus: Sequence[str], moves: Mapping[str, str] = NO_MOVES
 ) -> tuple[KeyGroup, ...]:
-    """Return all groups; first those about the focus.
+    """Return all groups, starting with those whose keys work where the focus is.
 
-    `focus` has the class names of the focused widget and those around it, innermost first. `moves` has the
-    keys that act as another one.
+    `focus` has the class names of the focused widget and its ancestors, innermost first. `moves` maps keys to
+    the keys as which they act.
     """
     place = Place.LOGS if "LogPane" in focus else Place.PROCESSES
     by_group: dict[str, list[Action]] = {}
@@ -152,7 +152,7 @@ class _Cell:
 
 
 def key_page(groups: Sequence[KeyGroup], selected: int, width: int) -> KeyPage:
-    """Return the page for that many cells, with the entry `selected` marked."""
+    """Lay out the page in `width` cells, and mark the entry with the number `selected`."""
     columns = 2 if width >= TWO_COLUMNS else 1
     each = (width - GAP * (columns - 1)) // columns
     lines: list[Line] = []

@@ -68,7 +68,7 @@ def memory_lines(
 
 
 def _from(points: Sequence[Point], start: float) -> list[Point]:
-    """Return the points since `start`, and the value at that time first."""
+    """Return the points after `start`, preceded by a point with the value at `start`, if it is known."""
     before = [value for at, value in points if at <= start]
     after = [point for point in points if point[0] > start]
     return [(start, before[-1]), *after] if before else after

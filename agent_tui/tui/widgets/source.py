@@ -19,7 +19,7 @@ _NODE_FRAME = re.compile(
 )
 _NOT_OURS = re.compile(r"/(site-packages|dist-packages|lib/python\d[^/]*|node_modules|agent_tui/child)/")
 _HEADER = re.compile(r'^([ |+-]*)File "([^"]+)", line (\d{1,9})(?:, in .*)?$')
-"""A frame of Python's; in the traceback of an exception group, the indentation has bars."""
+"""Matches the first line of a Python frame. In an exception group, the indentation contains bars."""
 
 _LINKS = ("Traceback (most recent call last)", "During handling of the above", "The above exception was")
 _REPEATED = "[Previous line repeated"
@@ -102,7 +102,7 @@ class Frame:
 
     @property
     def is_library(self) -> bool:
-        """Whether it is a frame outside the project: a package, the standard library, or the SDK's."""
+        """Whether the frame is outside the project: in a package, the standard library, or the SDK."""
         return bool(self.file) and (not self.file.startswith("/") or bool(_NOT_OURS.search(self.file)))
 
 
@@ -140,9 +140,9 @@ def traceback_lines(
     hint: str = "",
     read: Callable[[str], str | None] = read_source,
 ) -> tuple[Line, ...]:
-    """Return a traceback with the source around the failing line; `folded` hides frames of libraries.
+    """Return a traceback with the source around the failing line. `folded` hides frames of libraries.
 
-    `hint` names the key that folds them. Without a frame of the project nothing is folded.
+    If no frame is in the project, nothing is folded. `hint` names the key that folds and unfolds.
     """
     if not traceback:
         return ()

@@ -24,10 +24,10 @@ DIMENSIONS = {Split.COLUMNS: "width", Split.ROWS: "height"}
 
 DIGITS = 4
 WHOLE = 10**DIGITS
-"""Shares are rounded, and given to Textual as integers: with floats, it may leave a column empty."""
+"""Shares are rounded to integers of this unit, because Textual may leave a column empty with floats."""
 
 STEPS = {Split.COLUMNS: 4, Split.ROWS: 2}
-"""Cells that a key moves a split."""
+"""How many cells one press of a key moves each split."""
 
 REASONS = {
     Split.COLUMNS: "there is one column: a wider terminal shows two",
@@ -39,7 +39,7 @@ REASONS = {
 def share_of(size: int, total: int, least: tuple[int, int]) -> float | None:
     """Return the share that gives the first panel `size` of `total` cells; None if there is no room to move.
 
-    Each panel gets at least its least size. Half a cell is added, because Textual rounds sizes down.
+    Each panel gets at least its size in `least`. Half a cell is added, because Textual rounds sizes down.
     """
     most = total - least[1]
     return None if most < least[0] else round((min(max(size, least[0]), most) + 0.5) / total, DIGITS)

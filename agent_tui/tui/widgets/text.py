@@ -60,7 +60,7 @@ def part(drop_priority: int, *lines: Line) -> Part:
 
 
 def one_line(text: str, limit: int = 1_000) -> str:
-    """Return outside text as one line, without control, escape, and bidirectional characters."""
+    """Return text from outside as one line, without control, escape, and bidirectional characters."""
     return " ".join(sanitise(text, limit).split())
 
 
@@ -164,7 +164,7 @@ def stopwatch(seconds: float) -> str:
 def age(seconds: float) -> str:
     """Return a duration for a column: `41s`, `12m`, `3h12m`, `2d03h`.
 
-    It changes once a minute, because each change of a cell renders the whole table again.
+    From a minute on it changes only once a minute, because each change renders the whole table again.
     """
     minutes = max(int(seconds), 0) // 60
     hours, minute = divmod(minutes, 60)
@@ -209,14 +209,14 @@ PRINTABLE = characters.SAFE
 """The characters that inputs accept; an input draws its value unfiltered, and users paste anything."""
 
 LONGEST = 300
-"""Cells of outside text that a panel shows"""
+"""The most cells of text from outside that a panel shows."""
 
 
 def brief(text: str, longest: int = LONGEST) -> str:
-    """Return outside text as one short line, cut with an ellipsis."""
+    """Return text from outside as one short line. A cut ends with an ellipsis."""
     return clip(one_line(text), longest)
 
 
 def cell(text: str, width: int, style: str = "") -> Content:
-    """Return outside text in exactly `width` cells."""
+    """Return text from outside in exactly `width` cells."""
     return Content.styled(pad(one_line(text), max(width, 0)), style)
