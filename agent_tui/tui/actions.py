@@ -406,7 +406,8 @@ ACTIONS: tuple[Action, ...] = (
         "edit",
         ("e",),
         "Edit",
-        "Open the line that a problem at the top names, or the agent file, in $VISUAL, $EDITOR, vi, or nano.",
+        "Open the line that the shown stacks or a problem at the top name, or the agent file, "
+        "in $VISUAL, $EDITOR, vi, or nano.",
         "Agent",
     ),
     Action(

@@ -90,7 +90,7 @@ def test_without_a_row_each_tab_says_what_will_appear() -> None:
         job_lines(None, state, 0.0, 54, 20),
         logs_of((), None, 54),
         memory_of(None, state, 0.0, LEVELS, 54, 20),
-        stacks_of(None, None, 54),
+        stacks_of(None, None, state, 0.0, 54),
     ):
         assert "Select a" in " ".join(plain(lines))
     assert entry_title(None, state) == ""
@@ -111,10 +111,14 @@ def test_stacks_are_those_of_the_selected_process() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     state = engine.bus.state
-    stacks = Stacks("p1", "Main thread:\n  x\x1b[31m", 0.0)
-    assert plain(stacks_of(stacks, entries(state)["p1"], 54))[1:] == ["Main thread:", "  x"]
-    assert plain(stacks_of(stacks, entries(state)["p2"], 54)) == ["Reading the stacks…"]
-    assert "Select a running process" in plain(stacks_of(stacks, entries(state)["p3"], 54))[0]
+    stacks = Stacks("p1", "Thread MainThread:\n  x\x1b[31m", 0.0)
+
+    def tab(key: str) -> list[str]:
+        return plain(stacks_of(stacks, entries(state)[key], state, 0.0, 54))
+
+    assert tab("p1")[2:] == ["Threads  1", "  ○ main thread  x"]
+    assert tab("p2") == ["Reading the stacks…"]
+    assert "Select a running process" in tab("p3")[0]
 
 
 # -- the pane --------------------------------------------------------------------------------------------
@@ -172,10 +176,10 @@ async def test_s_shows_the_stacks_of_the_selected_process_and_reads_them_again()
     async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
         engine.results.append(cmd.CommandResult(True, "Thread MainThread:\n  [bold]x[/] \x1b[31m"))
         await pilot.press("s")
-        await until(lambda: "Main thread:\n  [bold]x[/]" in shown(app))
+        await until(lambda: "main thread  [bold]x[/]" in shown(app))
         engine.results.append(cmd.CommandResult(True, "Thread MainThread:\n  y"))
         await pilot.press("s")
-        await until(lambda: "Main thread:\n  y" in shown(app))
+        await until(lambda: "main thread  y" in shown(app))
         assert engine.commands == [cmd.DumpStacks("p1"), cmd.DumpStacks("p1")]
 
 

@@ -17,13 +17,17 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass
-from typing import Any, Callable, NoReturn
+from typing import TYPE_CHECKING, Any, Callable, NoReturn
 
 from . import debugging, fork_safety, loading, preloading, project_files
 from .channel import Channel, Message
 from .forking import ForkServer
 from .records import RecordHandler
 from .snapshots import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
 
 HOST_LOST_GRACE_S = 8.0
 """Seconds that a job may take to leave its room after the host has ended. Then its group is killed."""
@@ -152,10 +156,27 @@ def stacks(loop: asyncio.AbstractEventLoop | None) -> str:
         out.write(f"Thread {name}:\n{''.join(traceback.format_stack(frame))}\n")
     with contextlib.suppress(Exception):  # the set of tasks may change while it is read
         for task in asyncio.all_tasks(loop) if loop is not None else ():
-            out.write(f"Task {task.get_name()}:\n")
-            task.print_stack(file=out)
-            out.write("\n")
+            awaited = traceback.StackSummary.extract(_awaited_frames(task))
+            out.write(f"Task {task.get_name()}:\n{''.join(awaited.format())}\n")
     return out.getvalue()
+
+
+def _awaited_frames(task: asyncio.Task[Any]) -> Iterator[tuple[FrameType, int]]:
+    """Yield the frames from the task's coroutine to the innermost one that it awaits, with their lines.
+
+    `Task.get_stack` returns only the first.
+    """
+    each: Any = task.get_coro()
+    while each is not None:
+        frame = next(
+            filter(None, (getattr(each, f"{kind}_frame", None) for kind in ("cr", "gi", "ag"))), None
+        )
+        if frame is not None:
+            yield frame, frame.f_lineno
+        each = next(
+            filter(None, (getattr(each, name, None) for name in ("cr_await", "gi_yieldfrom", "ag_await"))),
+            None,
+        )
 
 
 def _set_up_streams() -> None:

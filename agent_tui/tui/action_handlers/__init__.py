@@ -240,6 +240,9 @@ class ActionHandlers(Handlers):
         self.app.show()
 
     async def edit(self) -> None:
+        if (frame := self.app.panel(Detail).shown_frame) is not None:
+            open_in_editor(self.app, Path(frame.file), frame.line)
+            return
         found = problems(self.app.state, self.app.now(), self.app.in_force)
         file, line = next(((each.file, each.line) for each in found if each.file), (None, None))
         open_in_editor(self.app, Path(file or self.app.state.agent), line or 1)

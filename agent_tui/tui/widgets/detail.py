@@ -1,6 +1,5 @@
 """The detail pane: tabs about the selected row of the process table, and the options."""
 
-import re
 from dataclasses import dataclass
 
 from textual import events
@@ -28,15 +27,14 @@ from agent_tui.tui.widgets.detail_text import (
 from agent_tui.tui.widgets.memory_plot import Levels
 from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tui.widgets.processes import Entry, key_of
+from agent_tui.tui.widgets.source import Frame
+from agent_tui.tui.widgets.stack_rows import top_frame
 from agent_tui.tui.widgets.text import MUTED, Line, clip, to_contents
 
 PAINT_S = 0.5
 """Time between paints of the same row and tab."""
 
 MAX_NAME = 40
-
-MAIN_THREAD = re.compile(r"^Thread MainThread:", re.MULTILINE)
-"""Python's name of the main thread, which the stacks of Node processes have too."""
 
 
 class Detail(Vertical):
@@ -118,6 +116,12 @@ class Detail(Vertical):
         else:
             self._scroll.scroll_home(animate=False)
 
+    @property
+    def shown_frame(self) -> Frame | None:
+        """The project's frame that the shown stacks name first; None if no stacks are shown."""
+        stacks, shown = self._stacks, self.display and self._tab is Tab.STACKS
+        return top_frame(stacks.text) if shown and stacks and stacks.process_id == _key(self._entry) else None
+
     def step(self, by: int) -> None:
         """Select the next tab, or the previous one."""
         tabs = list(Tab)
@@ -153,7 +157,7 @@ class Detail(Vertical):
             case Tab.MEMORY:
                 return memory_of(entry, state, now, Levels.of(state.settings.options), width, height)
             case Tab.STACKS:
-                return stacks_of(self._stacks, entry, width)
+                return stacks_of(self._stacks, entry, state, now, width)
         return job_lines(entry, state, now, width, height)
 
     def _retitle(self) -> None:
@@ -197,7 +201,7 @@ class Detail(Vertical):
 
     async def _read_stacks(self, engine: EngineAPI, process_id: str) -> None:
         result = await engine.send(DumpStacks(process_id))
-        self._stacks = Stacks(process_id, MAIN_THREAD.sub("Main thread:", result.text), self._now)
+        self._stacks = Stacks(process_id, result.text, self._now)
         self._paint()
 
 

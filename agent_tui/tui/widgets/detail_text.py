@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import ProcessState
 from agent_tui.model.logs import LogLine
@@ -23,7 +22,19 @@ from agent_tui.tui.widgets.memory_plot import Levels, memory_lines
 from agent_tui.tui.widgets.plot import Mark
 from agent_tui.tui.widgets.processes import SERVICES, Entry
 from agent_tui.tui.widgets.source import traceback_lines
-from agent_tui.tui.widgets.text import NONE, Line, Span, Tone, duration, fact, grouped, one_line, wrapped
+from agent_tui.tui.widgets.stack_rows import blocked_line, place_of, stack_lines, top_frame
+from agent_tui.tui.widgets.text import (
+    NONE,
+    Line,
+    Span,
+    Tone,
+    clip,
+    duration,
+    fact,
+    grouped,
+    one_line,
+    wrapped,
+)
 
 INDENT = 13
 MIN_PLOT, MAX_PLOT = 7, 20
@@ -188,15 +199,25 @@ def _sizes(process: ProcessView) -> tuple[Line, ...]:
     )
 
 
-def stacks_of(stacks: Stacks | None, entry: Entry | None, width: int) -> tuple[Line, ...]:
-    """Return the tab with the stacks of the selected process."""
+def stacks_of(
+    stacks: Stacks | None, entry: Entry | None, state: AppState, now: float, width: int
+) -> tuple[Line, ...]:
+    """Return the tab with the stacks of the selected process; first whether its event loop is blocked."""
     if not isinstance(entry, ProcessView) or entry.state is ProcessState.ENDED:
         return _muted("Select a running process: s shows which code it is executing.", width)
     if stacks is None or stacks.process_id != entry.id:
         return _muted("Reading the stacks…", width)
-    head = (Span(f"at {clock(stacks.at, millis=False)} · s refreshes", Tone.DIM),)
-    text = sanitise(stacks.text, len(stacks.text)).strip("\n")
-    return (head, *((Span(line),) for line in text.split("\n")))
+    top = top_frame(stacks.text)
+    opens = f" · e opens {place_of(top, state.agent).split(' ')[0]}" if top is not None else ""
+    head = clip(f"at {clock(stacks.at, millis=False)} · s refreshes{opens}", width)
+    blocked_s = now - entry.blocked_since if entry.blocked_since else 0.0
+    blocked = blocked_line(stacks.text, blocked_s, entry.blocked_at, state.agent)
+    return (
+        *((Span(row, Tone.BAD),) for row in (wrapped(f"▲ {blocked}", width) if blocked else ())),
+        (Span(head, Tone.DIM),),
+        (),
+        *stack_lines(stacks.text, width, state.agent, is_blocked=bool(blocked)),
+    )
 
 
 def _muted(text: str, width: int) -> tuple[Line, ...]:
