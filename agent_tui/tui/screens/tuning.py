@@ -24,7 +24,7 @@ CANCELLED = "cancelled"
 Send = Callable[[cmd.Command], Awaitable[cmd.CommandResult]]
 
 DROP_PRIORITIES = {"Scroll": 4, "Select count": 3, "Switch load/sweep": 2, "Apply advice": 1}
-"""In a footer that is too narrow, the label with the highest one is dropped first."""
+"""If the footer is too narrow, the label with the highest priority is dropped first."""
 
 NOTHING: tuple[Line, ...] = (
     (Span("No test load or sweep yet", Tone.STRONG),),
@@ -41,14 +41,14 @@ NOTHING: tuple[Line, ...] = (
 
 
 class Shown(StrEnum):
-    """Which of the two the page shows."""
+    """Whether the page shows a test load or a sweep."""
 
     LOAD = "load"
     SWEEP = "sweep"
 
 
 class TuningPage(Page[None], Follower):
-    """Shows the last load or sweep. Closing it ends nothing; x asks, then ends what is running."""
+    """Shows the last load or sweep. Closing the page does not end it; x ends it, after a question."""
 
     DEFAULT_CSS = """
     TuningPage {
@@ -92,7 +92,7 @@ class TuningPage(Page[None], Follower):
         self._selected: int | None = None
         self._painted = Content()
         self._seen: tuple[object, ...] | None = None
-        """The inputs of the painted lines; building lines sorts all jobs."""
+        """The inputs of the painted lines. Lines are built only if they change: that sorts all jobs."""
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="tuning-box", classes="page-box", can_focus=False) as box:
@@ -104,7 +104,7 @@ class TuningPage(Page[None], Follower):
         self.paint()
 
     def show(self, state: AppState, now: float) -> None:
-        """Show the state; switches to a load or sweep that has just started."""
+        """Show the state. Switch to a load or sweep that has just started."""
         shown = self._shown
         before, self._tuning, self._now = self._tuning, state.tuning, now
         self._wanted = state.settings.options.num_idle_processes
@@ -149,7 +149,7 @@ class TuningPage(Page[None], Follower):
             box.border_subtitle = subtitle
 
     def lines(self, width: int, height: int) -> tuple[Line, ...]:
-        """Return the page's lines for that many cells."""
+        """Return the lines of the page for `width` by `height` cells."""
         load, sweep = self._tuning.test_load, self._tuning.sweep
         if self._shown is Shown.SWEEP and sweep is not None:
             selected = self._count(sweep)
@@ -200,7 +200,7 @@ class TuningPage(Page[None], Follower):
         self.dismiss(None)
 
     def action_end_run(self) -> None:
-        """Ask whether to end what is running."""
+        """Ask whether to end the running load or sweep."""
         if running := self._tuning.summary:
             question = f"End the {running.rpartition(' ')[0]}?"
             detail = "The measurements so far are kept."

@@ -1,4 +1,4 @@
-"""A sweep's advice in plain words: what to set, what it brings and costs, how sure. Pure functions."""
+"""The advice of a sweep in plain words: what to set, what that brings and costs, and how sure it is."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from agent_tui.tuning.results import rows
 
 NOTE = "note: "
 LUCKY = "also met it this time"
-"""Parts of the advice's lines that name notes, and smaller counts that met the target by luck."""
+"""Texts by which lines of the advice are recognized: notes, and smaller counts that were only lucky."""
 
 
 def advice_lines(view: SweepView, wanted: int, width: int) -> tuple[Line, ...]:

@@ -1,4 +1,4 @@
-"""Vertical bars for whole counts: one per column over time, or a group per count. Pure functions."""
+"""Vertical bars: one per column of a time axis, or a group per number of idle processes. Pure functions."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,14 +18,14 @@ Cell = tuple[str, Tone]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The bars of one count; infinity is drawn as a lost job."""
+    """The bars of one number of idle processes. An infinite value is drawn as a lost job."""
 
     name: str
     values: tuple[float, ...]
 
 
 def whole_axis(most: float) -> Axis:
-    """Return an axis for whole counts from 0, with whole and round ticks."""
+    """Return an axis from 0 to at least `most`. Its ticks are whole, round numbers."""
     high = max(math.ceil(round_up(most)), 1)
     while high > 1 and high % 2:
         high = math.ceil(round_up(high + 1))
@@ -65,9 +65,9 @@ def group_bars(
     y: Axis,
     rules: Sequence[Rule] = (),
 ) -> tuple[Line, ...] | None:
-    """Return the groups with a bar per tone, in exactly `width` by `height` cells; None if they do not fit.
+    """Return the groups in exactly `width` by `height` cells, or None if they do not fit.
 
-    The last row names the groups.
+    Each group has one bar per tone. The last row names the groups.
     """
     rows, labels, columns = _frame(width, height, y)
     room = columns // max(len(groups), 1)
@@ -95,7 +95,7 @@ def group_bars(
 
 
 def _frame(width: int, height: int, y: Axis) -> tuple[int, list[str], int]:
-    """Return the number of rows above the x axis, their labels in equal width, and the columns left."""
+    """Return the number of rows above the x axis, their labels (equally wide), and the columns left."""
     rows = max(height - 1, 1)
     labels = y_labels(y, rows)
     gutter = max(map(len, labels)) + 1
