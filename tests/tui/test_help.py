@@ -1,6 +1,7 @@
 """The help page: its groups, columns, filter, and what Enter runs."""
 
 import pytest
+from textual import events
 from textual.widgets import Input, Static
 
 from agent_tui.model import commands as cmd
@@ -122,6 +123,14 @@ async def test_typing_after_a_slash_filters_and_enter_runs_what_is_selected() ->
         await pilot.press("enter")
         await until(lambda: engine.commands == [cmd.Reload()])
         assert len(app.screen_stack) == 1
+
+
+async def test_what_is_typed_at_once_after_the_slash_is_text() -> None:
+    engine = FakeEngine()
+    async with page_host(engine, "question_mark") as (app, _):
+        for name, character in (("slash", "/"), ("j", "j"), ("q", "q"), ("slash", "/")):
+            app.post_message(events.Key(name, character))
+        await until(lambda: app.screen.query_one(Input).value == "jq/")
 
 
 async def test_escape_first_shows_all_keys_again() -> None:

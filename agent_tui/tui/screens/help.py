@@ -40,8 +40,7 @@ class Help(Page[str | None]):
     Help {
         #help-box { width: 100%; height: 100%; }
         #help-filter {
-            display: none; height: 1; border: none; padding: 0; background: $panel;
-            &.-open { display: block; }
+            height: 1; border: none; padding: 0; background: $panel;
         }
         #help-scroll { height: 1fr; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
         #help-keys { height: auto; }
@@ -51,7 +50,7 @@ class Help(Page[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "back", show=False),
         Binding("q,question_mark", "close", show=False),
-        Binding("slash", "filter", show=False),
+        Binding("slash", "filter", show=False, priority=True),  # before the keys that were typed after it
         Binding("enter", "run", show=False),
         Binding("up,k", "move(-1)", show=False),
         Binding("down,j", "move(1)", show=False),
@@ -74,6 +73,7 @@ class Help(Page[str | None]):
         self._selected = 0
         self._page = KeyPage((), (), 0)
         self._filter = Input(placeholder="filter the keys", id="help-filter", restrict=PRINTABLE)
+        self._filter.display = False
         self._keys = Static(id="help-keys", markup=False)
         self._entry = Static(id="help-entry", markup=False)
         self._scroll = VerticalScroll(self._keys, id="help-scroll", can_focus=False)
@@ -143,16 +143,21 @@ class Help(Page[str | None]):
         if entries and entries[self._selected].action:
             self.dismiss(entries[self._selected].action)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """In the open filter, a slash is text."""
+        return not self._filter.display if action == "filter" else super().check_action(action, parameters)
+
     def action_filter(self) -> None:
-        self._filter.add_class("-open")
-        self._filter.focus()
+        # Both take effect at once, so that what is typed next is text.
+        self._filter.display = True
+        self.set_focus(self._filter)
 
     def action_back(self) -> None:
         """Show all keys if they are filtered, otherwise close the page."""
-        if not self._filter.has_class("-open"):
+        if not self._filter.display:
             self.dismiss(None)
             return
-        self._filter.remove_class("-open")
+        self._filter.display = False
         self._filter.value = ""
         self.set_focus(None)
 
