@@ -8,12 +8,14 @@ const { describe, describeNow } = require('./describe.cjs');
 const { Modules } = require('./modules.cjs');
 
 const DOING = { loading: 'the file was loaded', prewarm: 'its prewarm function ran' };
+const MAX_UNSENT = 1000; // messages that may wait for a host that does not read; more deltas are dropped
 const DEFINITION = Symbol.for('agent-tui.definition');
 
 class Child {
   constructor(config) {
     this.config = config;
     this.phase = 'importing the SDK';
+    this.unsent = 0;
     this.isReady = false; // once its file is loaded and prewarm is done
     this.given = Object.keys(process.env); // packages may set more when they are imported, as dotenv does
     this.modules = new Modules(config);
@@ -85,16 +87,25 @@ class Child {
     else process.channel?.ref();
   }
 
+  /** Queue a message. This never waits for the host to read. */
   send(name, value = {}) {
     if (!process.connected) return;
-    process.send({ case: name, value }, () => {});
+    this.unsent += 1;
+    process.send({ case: name, value: wellFormed(value) }, () => {
+      this.unsent -= 1;
+    });
+  }
+
+  /** Queue a message that is dropped if too many are queued. */
+  offer(name, value) {
+    if (this.unsent < MAX_UNSENT) this.send(name, value);
   }
 
   /** Report what failed, and end. */
   async fail(error) {
     this.enter('');
     const described = await describe(error, this);
-    await new Promise((done) => process.send({ case: 'failed', value: described }, () => done()));
+    await new Promise((done) => process.send({ case: 'failed', value: wellFormed(described) }, () => done()));
     process.exit(1);
   }
 
@@ -125,6 +136,15 @@ class Child {
   set definition(definition) {
     globalThis[DEFINITION] = definition;
   }
+}
+
+/** Return a message with lone surrogates replaced: the host could not decode them. */
+function wellFormed(value) {
+  if (typeof value === 'string') return value.toWellFormed();
+  if (Array.isArray(value)) return value.map(wellFormed);
+  if (value === null || typeof value !== 'object') return value;
+  if (typeof value.toJSON === 'function') return wellFormed(value.toJSON());
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, wellFormed(each)]));
 }
 
 /**

@@ -5,6 +5,7 @@ const inspector = require('node:inspector');
 const { definitionIn } = require('./child.cjs');
 const { describeNow } = require('./describe.cjs');
 const { standIn } = require('./participants.cjs');
+const { Tap } = require('./tap.cjs');
 
 const MAIN = 'job_proc_lazy_main';
 const READ_MS = 10;
@@ -13,6 +14,8 @@ async function run(child, how) {
   const { file } = child.it;
   const main = how.main(MAIN);
   process.argv = [process.execPath, main, file];
+  const tap = new Tap(child);
+  tap.patch();
   let definition;
   try {
     definition = definitionIn(child.sdk, await how.load(file), file);
@@ -25,14 +28,14 @@ async function run(child, how) {
   standIn(child.sdk);
   watchCrashes(child);
   if (inspector.url()) child.send('debugging', { attached: true });
-  child.definition = watched(child, definition, fs.readFileSync(main, 'utf8').includes('shutdownRequestAck'));
+  child.definition = watched(child, definition, tap, fs.readFileSync(main, 'utf8').includes('shutdownRequestAck'));
   // The job main reads its argument when it is imported; the agent's code sees its own file there.
   process.argv = [process.execPath, main, how.definition];
   await how.importMain(MAIN);
   process.argv = [process.execPath, main, file];
 }
 
-function watched(child, definition, acknowledges) {
+function watched(child, definition, tap, acknowledges) {
   let debugPort = 0;
   let hasJob = false;
   let isEnding = false;
@@ -49,6 +52,7 @@ function watched(child, definition, acknowledges) {
       // Not earlier: the SDK's first listener handles one message, and Node keeps messages only while there
       // is no listener.
       process.on('message', (message) => {
+        tap.receive(message);
         if (message.case === 'debug_job') debugPort = message.value.port;
         if (message.case === 'startJobRequest') hasJob = true;
         if (message.case === 'shutdownRequest') isEnding = true;

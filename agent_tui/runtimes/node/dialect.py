@@ -51,11 +51,15 @@ class NodeDialect:
         match message:
             case ch.Ping(sent_ms=sent_ms):
                 return encode_line("pingRequest", {"timestamp": sent_ms})
-            case ch.StartJob():
+            case ch.StartJob(sessions=sessions, text_only=text_only, debug_port=port):
                 job = encode_line("startJobRequest", {"runningJob": running_job(message, self._environ)})
-                if not message.debug_port:
-                    return job
-                return encode_line("debug_job", {"port": message.debug_port}) + job
+                if port:
+                    job = encode_line("debug_job", {"port": port}) + job
+                if sessions:
+                    job = encode_line("follow_sessions", {"text_only": text_only}) + job
+                return job
+            case ch.SessionRequest() | ch.InterruptSession():
+                return encode(message)
             case ch.Shutdown(reason=reason):
                 self._shutdown_reason = reason
                 return encode_line("shutdownRequest", {"reason": reason})

@@ -85,17 +85,18 @@ async def host_of(
     kind: str = "module",
     sdk: Path | None = None,
     without: str = "none",
+    node: Path | None = None,
 ) -> AsyncIterator[Host]:
     """Yield a project with those files; everything started is ended and leaves nothing behind."""
     if not (folder / "node_modules").exists():
         project(folder, kind=kind, sdk=sdk, without=without)
     write(folder, files)
     file = folder / name
-    node = await asyncio.to_thread(find_node, file, clean_environ(), str(newest_node()))
+    found = await asyncio.to_thread(find_node, file, clean_environ(), str(node or newest_node()))
     events: list[Event] = []
     async with nothing_left() as children:
         sink = Sink()
-        blanks = Blanks(node, file, folder, sink, SystemClock(), events.append, method=StartMethod.SPAWN)
+        blanks = Blanks(found, file, folder, sink, SystemClock(), events.append, method=StartMethod.SPAWN)
         try:
             yield Host(file, sink, blanks, children, events)
         finally:

@@ -1,0 +1,273 @@
+// The tap: reports what happens in the sessions of a job to the host, and passes typed turns to them.
+//
+// The tap attaches a `SessionHost` of the SDK to each `AgentSession`. The SDK itself attaches another one, for
+// the room (conversation.md §2). The tap's messages are those of the Python children, as protobuf's JSON.
+'use strict';
+const { Readable } = require('node:stream');
+
+const DELTA_MS = 20; // for which the text of a reply is collected before it is sent
+const MAX_REASON = 4096;
+
+/** The sessions of one job, numbered from 1 in the order in which they start. */
+class Tap {
+  constructor(child) {
+    this.child = child;
+    this.voice = child.sdk.voice;
+    this.isOn = false; // whether the host follows the job's sessions
+    this.textOnly = false; // whether sessions run without audio
+    this.sessions = [];
+    this.open = new WeakMap();
+  }
+
+  /** Patch `AgentSession`. Call this before the agent's file is loaded. SDKs without `SessionHost` stay as they are. */
+  patch() {
+    if (!this.voice?.SessionHost || !this.voice.SessionTransport) return;
+    const tap = this;
+    const prototype = this.voice.AgentSession.prototype;
+    const { start } = prototype;
+    prototype.start = async function (options, ...more) {
+      const attached = tap.attach(this);
+      try {
+        await start.call(this, attached ? tap.startOptions(this, options) : options, ...more);
+      } catch (error) {
+        attached?.close('error', textOf(error));
+        throw error;
+      }
+      attached?.started();
+    };
+    const textOnly = Object.getOwnPropertyDescriptor(prototype, '_textOnly'); // since SDK 1.6
+    if (!textOnly?.get) return;
+    const get = function () {
+      return tap.textOnly || textOnly.get.call(this);
+    };
+    Object.defineProperty(prototype, '_textOnly', { ...textOnly, get });
+  }
+
+  /** Handle a message of the host, if it is for the tap. */
+  receive({ case: name, value }) {
+    if (name === 'follow_sessions') {
+      this.isOn = true;
+      this.textOnly = value.text_only;
+    }
+    if (name === 'session_request') this.sessions[value.session - 1]?.request(value.data);
+    if (name === 'interrupt_session') this.sessions[value.session - 1]?.interrupt();
+  }
+
+  /** Attach to a session that is about to start. Return nothing if that fails, or if the session is open already. */
+  attach(session) {
+    if (!this.isOn || this.open.has(session)) return undefined;
+    const number = this.sessions.length + 1;
+    try {
+      const attached = new TappedSession(this, number, session);
+      this.sessions.push(attached);
+      this.open.set(session, attached);
+      return attached;
+    } catch (error) {
+      this.warn(number, error);
+      return undefined;
+    }
+  }
+
+  /** Return the options of `start`, which turn audio off if the tap's sessions run without it. */
+  startOptions(session, options) {
+    if (!this.textOnly || session._textOnly !== undefined) return options;
+    const inputOptions = { ...options?.inputOptions, audioEnabled: false };
+    const outputOptions = { ...options?.outputOptions, audioEnabled: false };
+    return { ...options, inputOptions, outputOptions };
+  }
+
+  warn(number, error) {
+    this.child.sdk.log().warn(`agent-tui cannot show session ${number}: ${textOf(error)}`);
+  }
+}
+
+/** One session, and the `SessionHost` that the tap attached to it. */
+class TappedSession {
+  constructor(tap, number, session) {
+    this.tap = tap;
+    this.number = number;
+    this.session = session;
+    this.held = []; // what is sent once the start of the session has been reported; null from then on
+    this.listening = null; // a state that is reported after the greeting, unless another one comes first
+    this.hasFailed = false;
+    this.isClosed = false;
+    this.delta = '';
+    this.errors = []; // the texts of errors, of which the SDK's host sends only the component's label
+    this.incoming = new Readable({ objectMode: true, read() {} });
+    this.Message = null; // the class of the protocol's messages
+    this.onError = ({ error }) => this.errors.push(describeError(error));
+    this.onClose = ({ reason, error }) => this.close(String(reason ?? ''), describeError(error));
+    session.on('error', this.onError); // before the host's own listener
+    this.host = new tap.voice.SessionHost(this.transport());
+    this.host.registerSession(session);
+    this.host.start().catch((error) => tap.warn(number, error));
+    session.on('close', this.onClose);
+  }
+
+  /** Report that the session started, and follow the text of its replies from now on. */
+  started() {
+    if (this.isClosed || this.hasFailed) return;
+    this.tap.child.send('session_started', {
+      session: this.number,
+      agent: String(this.session.currentAgent?.id ?? ''),
+      text_only: this.session._textOnly ?? this.tap.textOnly,
+    });
+    this.delayListening();
+    const { held } = this;
+    this.held = null;
+    for (const data of held) this.send('session_data', { data });
+    try {
+      this.followText();
+    } catch {
+      // the replies come whole
+    }
+  }
+
+  /**
+   * Report the state "listening", with which the SDK ends the start of each session, only after the greeting.
+   * Otherwise the first typed turn would cut off a greeting whose text the LLM is still generating.
+   */
+  delayListening() {
+    const greeting = (this.session._activity ?? this.session.activity)?.currentSpeech;
+    const place = this.held.findLastIndex((data) => data.event?.agent_state_changed);
+    if (!greeting || greeting.done() || this.session.agentState !== 'listening' || place < 0) return;
+    [this.listening] = this.held.splice(place, 1);
+    greeting.addDoneCallback(() => {
+      if (this.listening) this.send('session_data', { data: this.listening });
+    });
+  }
+
+  /** Report that the session ended. Further calls have no effect. */
+  close(reason, error = '') {
+    if (this.isClosed) return;
+    this.isClosed = true;
+    this.flush();
+    this.send('session_closed', { reason: reason.slice(0, MAX_REASON), error: error.slice(0, MAX_REASON) });
+    this.tap.open.delete(this.session);
+    this.session.off('error', this.onError);
+    this.session.off('close', this.onClose);
+    this.host.close().catch(() => {});
+  }
+
+  interrupt() {
+    try {
+      this.session.interrupt({ force: true });
+    } catch {
+      // nothing to interrupt
+    }
+  }
+
+  /** Pass a request to the SDK's host, which answers it. */
+  request(data) {
+    try {
+      this.incoming.push(this.Message.fromJson(data, { ignoreUnknownFields: true }));
+    } catch (error) {
+      const response = { request_id: data.request?.request_id ?? '', error: textOf(error) };
+      this.send('session_data', { data: { response } });
+    }
+  }
+
+  send(name, value) {
+    this.tap.child.send(name, { session: this.number, ...value });
+  }
+
+  /** Return what carries the messages of the SDK on the process's channel. Sending never waits. */
+  transport() {
+    const tapped = this;
+    class ChannelTransport extends this.tap.voice.SessionTransport {
+      async start() {} // the channel is open already
+
+      async sendMessage(message) {
+        tapped.forward(message);
+      }
+
+      async close() {
+        tapped.incoming.push(null);
+      }
+
+      [Symbol.asyncIterator]() {
+        return tapped.incoming[Symbol.asyncIterator]();
+      }
+    }
+    return new ChannelTransport();
+  }
+
+  forward(message) {
+    if (this.hasFailed) return;
+    this.Message ??= message.constructor;
+    let data;
+    try {
+      data = plain(message.toJson({ useProtoFieldName: true }));
+    } catch (error) {
+      this.hasFailed = this.held !== null;
+      this.tap.warn(this.number, error);
+      return;
+    }
+    if (data.event?.agent_state_changed) this.listening = null;
+    if (data.event?.error) data.event.error.message = this.errors.shift() ?? data.event.error.message;
+    if (this.held) this.held.push(data);
+    else this.send('session_data', { data });
+  }
+
+  // -- what the SDK's host does not send ----------------------------------------------------------------
+
+  /** Report the text of replies as it comes to the session's text output. */
+  followText() {
+    const tapped = this;
+    const { output } = this.session;
+    const sink = output.transcription ?? { async captureText() {}, flush() {}, onAttached() {}, onDetached() {} };
+    const { captureText, flush } = sink;
+    sink.captureText = function (text, ...more) {
+      tapped.add(typeof text === 'string' ? text : (text?.text ?? ''));
+      return captureText.call(this, text, ...more);
+    };
+    sink.flush = function (...more) {
+      tapped.flush();
+      return flush.call(this, ...more);
+    };
+    output.transcription = sink;
+  }
+
+  add(text) {
+    if (this.isClosed) return; // the output may belong to a later session
+    if (!this.delta) setTimeout(() => this.flush(), DELTA_MS);
+    this.delta += text;
+  }
+
+  flush() {
+    const text = this.delta;
+    this.delta = '';
+    if (text) this.tap.child.offer('session_delta', { session: this.number, text });
+  }
+}
+
+/** Return protobuf's JSON with the outputs of tools as Python has them: the SDK quotes those that are strings. */
+function plain(value) {
+  if (Array.isArray(value)) return value.map(plain);
+  if (value === null || typeof value !== 'object') return value;
+  const copy = Object.fromEntries(Object.entries(value).map(([name, each]) => [name, plain(each)]));
+  if ('call_id' in copy && 'output' in copy && !copy.is_error) copy.output = unquoted(copy.output);
+  return copy;
+}
+
+function unquoted(output) {
+  try {
+    const value = JSON.parse(output);
+    return typeof value === 'string' ? value : output;
+  } catch {
+    return output;
+  }
+}
+
+/** Return the text of a component's error, which the SDK wraps: `openai.LLM: no such model`. */
+function describeError(error) {
+  if (error === null || error === undefined) return '';
+  const text = textOf(error.error ?? error);
+  return error.label ? `${error.label}: ${text}` : text;
+}
+
+function textOf(error) {
+  return error instanceof Error ? error.message || error.name : String(error);
+}
+
+module.exports = { Tap };
