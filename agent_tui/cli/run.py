@@ -144,8 +144,8 @@ TEST_JOB_LENGTH_S = 10.0
     "--on-reload",
     words=OnReload,
     default=OnReload.KEEP.value,
-    help="On reload, keep running jobs on the old code (default), restart them on the new code, or end them "
-    "gracefully.",
+    help="On reload, keep running jobs on the old code (default), swap the code of their open sessions, "
+    "restart them on the new code, or end them gracefully. See docs/swap.md.",
 )
 @choice_flag(
     Section.MEMORY,

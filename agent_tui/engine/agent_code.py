@@ -89,6 +89,8 @@ class AgentCode:
             head_start=config.head_start,
         )
         self._blanks = self._make_blanks(config, settings.environment)
+        self._modules: dict[int, Mapping[str, bytes]] = {}
+        """The project's modules of each generation that has a process."""
         self._cpu = CpuLoad(clock=self._clock)
         self._hints = load_hints(config.startup_hints) if config.startup_hints else StartupHints()
         self._inference = SharedInference(supervisor)
@@ -167,12 +169,23 @@ class AgentCode:
         self._release_unused()
         self._registrar.set_full("")
         self.update_live()
-        self._jobs.switched(generation.control, self._config.on_reload)
+        self._modules = {
+            number: modules
+            for number, modules in self._modules.items()
+            if any(process.generation == number for process in self._pool.processes)
+        } | {generation.number: generation.snapshot.modules}
+        self._jobs.switched(generation.control, self._config.on_reload, self._changed_since)
         if self._blanks is not None:
             self._blanks.learn(generation.manifest.imports)
         self._learn(
             replace(self._hints, imports=generation.manifest.imports, template=generation.is_worth_a_template)
         )
+
+    def _changed_since(self, number: int) -> dict[str, bytes]:
+        """Return the current content of the files that differ from those of an earlier generation in use."""
+        assert self.current is not None
+        before, now = self._modules[number], self._modules[self.current.number]
+        return {path: content for path, content in now.items() if before.get(path) != content}
 
     # -- the worker -----------------------------------------------------------------------------------
 

@@ -341,5 +341,18 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         _session("usage", e) | {"model": e.model, "provider": e.provider, **e.units, "cost": e.cost}
     ),
     se.SessionFailed: lambda e: _session("session_error", e) | {"component": e.component, "error": e.error},
+    se.SwapWaiting: lambda e: (
+        _turn("swap_waiting", e) | {"to_generation": e.to_generation, "tool": e.tool or None}
+    ),
+    se.Swapped: lambda e: (
+        _turn("swapped", e)
+        | {
+            "from_generation": e.from_generation,
+            "to_generation": e.to_generation,
+            "reached": e.reached.value,
+            "notes": e.notes,
+            "duration_ms": _ms(e.duration_ms),
+        }
+    ),
     se.SessionEnded: lambda e: _session("session_ended", e) | {"reason": e.reason, "error": e.error or None},
 }

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -30,6 +30,8 @@ ASSIGNMENT_S = 7.5
 
 SLICE_S = 0.5
 """Seconds of a wait that a stall of this process can use up: waits are divided into slices of this length."""
+
+ChangedSince = Callable[[int], Mapping[str, bytes]]
 
 MAX_LAUNCHES = 2
 """The most launches of a job. A process that dies before the entry function runs is replaced once."""
@@ -201,16 +203,20 @@ class JobManager:
         record.process.shutdown(reason)
         return None
 
-    def switched(self, control: Control, policy: ev.OnReload) -> None:
+    def switched(self, control: Control, policy: ev.OnReload, changed: ChangedSince) -> None:
         """Send offers to the new generation from now on.
 
-        `policy` decides whether jobs on older generations continue, restart, or end.
+        `policy` decides whether jobs on older generations continue, swap the code of their sessions, restart,
+        or end. `changed` returns the files of the new generation that an earlier one did not have like this.
         """
         self._control, generation = control, control.generation
         for record in self.records:
             if record.process is None or record.process.generation >= generation:
                 continue
-            if policy is ev.OnReload.RESTART:
+            if policy is ev.OnReload.SWAP:
+                if record.process.can_swap and record.sessions.are_open and record.restarting is None:
+                    record.sessions.swap(generation, changed(record.process.generation))
+            elif policy is ev.OnReload.RESTART:
                 self.restart(record.id, f"--on-reload restart: generation {generation} took over")
             elif policy is ev.OnReload.END:
                 reason = f"--on-reload end: generation {generation} took over"
@@ -465,7 +471,14 @@ class JobManager:
                     record.crash = record.process_crash
             case JobExiting():
                 self._exiting(record, signal)
-            case ch.SessionStarted() | ch.SessionData() | ch.SessionDelta() | ch.SessionClosed():
+            case (
+                ch.SessionStarted()
+                | ch.SessionData()
+                | ch.SessionDelta()
+                | ch.SessionClosed()
+                | ch.Swapped()
+                | ch.SwapWaits()
+            ):
                 record.sessions.receive(signal)
             case ProcessEnd():
                 record.sessions.end("the process ended")

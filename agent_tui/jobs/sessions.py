@@ -32,6 +32,9 @@ If it did not wait, it would cut off the greeting.
 SETTLE_S = 0.15
 """Seconds from the start of a session to its first typed turn: the agent may be about to greet."""
 
+SWAP_S = 10.0
+"""Seconds for which typed turns wait for a swap. A job that does not answer runs on with the code it has."""
+
 _SILENT = ("listening", "idle")
 
 _METRICS = {
@@ -85,12 +88,27 @@ class JobSessions:
         self._before = 0
         """How many sessions the earlier processes of the job started."""
         self._send: Send = lambda message: None
-        self._generation = 0
+        self.generation = 0
+        """The generation whose classes new sessions of the job use."""
 
     def attach(self, send: Send, generation: int) -> None:
         """Use the next process of the job from now on. Its first session gets the next free number."""
-        self._send, self._generation = send, generation
+        self._send, self.generation = send, generation
         self._before = len(self._sessions)
+
+    @property
+    def are_open(self) -> bool:
+        """Whether a session is open."""
+        return any(each.is_open for each in self._sessions.values())
+
+    def swap(self, generation: int, sources: Mapping[str, bytes]) -> None:
+        """Give all open sessions the code of this generation.
+
+        `sources` are the files that differ from those of the process's own generation.
+        """
+        self._send(ch.SwapCode(generation, sources))
+        for session in self._sessions.values():
+            session.hold_for_swap()
 
     def receive(self, message: ch.SessionMessage) -> None:
         """Handle a message about a session."""
@@ -128,7 +146,7 @@ class JobSessions:
     def _start(self, number: int, message: ch.SessionStarted) -> None:
         session = Session(self, number, message.session)
         self._sessions[number] = session
-        self.emit(se.SessionStarted(self._job_id, number, message.agent, message.text_only, self._generation))
+        self.emit(se.SessionStarted(self._job_id, number, message.agent, message.text_only, self.generation))
 
     def _find(self, number: int) -> "Session":
         for session in reversed(self._sessions.values()):
@@ -145,10 +163,6 @@ class JobSessions:
     @property
     def job_id(self) -> str:
         return self._job_id
-
-    @property
-    def generation(self) -> int:
-        return self._generation
 
     @property
     def turn_timeout_s(self) -> float:
@@ -174,6 +188,8 @@ class Session:
     def __init__(self, job: JobSessions, number: int, child_number: int) -> None:
         self.number = number
         self.is_open = True
+        self.generation = job.generation
+        """The generation whose code it runs."""
         self._job = job
         self._child_number = child_number
         self._loop = asyncio.get_running_loop()
@@ -189,6 +205,10 @@ class Session:
         """When each running tool started, by call id, in seconds of the monotonic clock."""
         self._pause: asyncio.TimerHandle | None = None
         self._opened = job.now()
+        self._swap: asyncio.TimerHandle | None = None
+        """Runs while typed turns wait for a swap, so that each turn has the code that its event says."""
+        self._reply_generation: int | None = None
+        """The generation that produced the reply that is coming; None if none is."""
 
     @property
     def has_work(self) -> bool:
@@ -214,6 +234,8 @@ class Session:
         """Send the next typed turn, unless one is running or the agent is greeting."""
         if not self.is_open or not self._waiting or (self._turn is not None and self._turn.typed):
             return
+        if self._swap is not None:
+            return
         if self._last_turn == 0 and self._pause is None and (left := self._greeting_s()) > 0:
             self._pause = self._loop.call_later(left, self._resume)
         if self._pause is not None:
@@ -223,6 +245,21 @@ class Session:
         turn = self._begin(typed=True, text=text)
         turn.request_id = self._request("run_input", {"text": text})
         turn.timer = self._loop.call_later(self._job.turn_timeout_s, self._time_out, turn)
+
+    def hold_for_swap(self) -> None:
+        """Send no typed turn until the swap that was just requested has happened, or waits for a tool."""
+        if self.is_open:
+            self._stop_holding()
+            self._swap = self._loop.call_later(SWAP_S, self._release)
+
+    def _release(self) -> None:
+        self._stop_holding()
+        self._next()
+
+    def _stop_holding(self) -> None:
+        if self._swap is not None:
+            self._swap.cancel()
+            self._swap = None
 
     def _resume(self) -> None:
         self._pause = None
@@ -247,7 +284,7 @@ class Session:
     def _begin(self, *, typed: bool, text: str = "") -> _Turn:
         self._last_turn += 1
         self._turn = _Turn(self._last_turn, typed, self._job.now())
-        self._job.emit(se.TurnStarted(*self._key, self._last_turn, typed, self._job.generation, text))
+        self._job.emit(se.TurnStarted(*self._key, self._last_turn, typed, self.generation, text))
         return self._turn
 
     def _finish(self, error: str = "") -> None:
@@ -283,6 +320,7 @@ class Session:
         self.is_open = False
         if self._pause is not None:
             self._pause.cancel()
+        self._stop_holding()
         if self._turn is not None:
             self._finish(f"the session ended: {error or reason}" if self._turn.typed else "")
         while self._waiting:
@@ -301,9 +339,16 @@ class Session:
             case ch.SessionDelta(text=text):
                 if self._turn is not None and self._turn.first_delta is None:
                     self._turn.first_delta = self._job.now()
+                if self._reply_generation is None:
+                    self._reply_generation = self.generation
                 self._job.emit(se.MessageDelta(*self._key, self._last_turn, text))
             case ch.SessionClosed(reason=reason, error=error):
                 self.end(reason, error)
+            case ch.SwapWaits(generation=generation, tool=tool):
+                self._job.emit(se.SwapWaiting(*self._key, self._last_turn, generation, tool))
+                self._release()
+            case ch.Swapped():
+                self._swapped(message)
             case ch.SessionData(data={"event": event}):
                 for name, value in event.items():
                     if handle := _EVENTS.get(name):
@@ -312,6 +357,23 @@ class Session:
                 self._respond(response)
             case _:
                 pass
+
+    def _swapped(self, message: ch.Swapped) -> None:
+        before, generation = self.generation, message.generation
+        if message.reached is not se.SwapReach.NONE:
+            self.generation = self._job.generation = generation
+        self._job.emit(
+            se.Swapped(
+                *self._key,
+                self._last_turn,
+                before,
+                generation,
+                message.reached,
+                message.notes,
+                message.duration_ms,
+            )
+        )
+        self._release()
 
     def _respond(self, response: Data) -> None:
         request_id = response.get("request_id", "")
@@ -392,6 +454,9 @@ class Session:
             self._turn.has_reply = True
         if self._turn is not None:
             self._turn.metrics |= metrics
+        generation = self.generation
+        if role == se.Role.ASSISTANT and self._reply_generation is not None:
+            generation, self._reply_generation = self._reply_generation, None
         self._job.emit(
             se.MessageAdded(
                 *self._key,
@@ -399,7 +464,7 @@ class Session:
                 se.Role(role),
                 "".join(each.get("text", "") for each in value.get("content", ())),
                 value.get("interrupted", False),
-                self._job.generation,
+                generation,
                 metrics,
                 _seconds(times.get("started_speaking_at")),
                 _seconds(times.get("stopped_speaking_at")),

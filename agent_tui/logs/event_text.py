@@ -177,6 +177,21 @@ def _tool_called(e: se.ToolCalled) -> str:
     return f"  ⚙ {e.name}({e.arguments}) {'✗' if e.is_error else '✓'}{took} {e.output}"
 
 
+def _swap_waiting(e: se.SwapWaiting) -> str:
+    what = f"session {e.session} of job {e.job_id}"
+    return f"  the swap of {what} to generation {e.to_generation} waits for {e.tool or 'a tool'}"
+
+
+def _swapped(e: se.Swapped) -> str:
+    notes = "; ".join(e.notes)
+    if e.reached is se.SwapReach.NONE:
+        return f"⚠ session {e.session} of job {e.job_id} keeps generation {e.from_generation}: {notes}"
+    what = "" if e.reached is se.SwapReach.ALL else " in part"
+    took = duration_text(e.duration_ms / 1000)
+    missed = f"; not reached: {notes}" if notes else ""
+    return f"● session {e.session} of job {e.job_id} runs generation {e.to_generation}{what} ({took}){missed}"
+
+
 def _session_ended(e: se.SessionEnded) -> str:
     return f"  session {e.session} of job {e.job_id} ended: {e.error or e.reason.replace('_', ' ')}"
 
@@ -200,6 +215,8 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     se.HandedOff: lambda e: f"  {e.from_agent} hands over to {e.to_agent}",
     se.TurnEnded: lambda e: f"✗ turn {e.turn} failed: {e.error}" if e.error else None,
     se.SessionFailed: lambda e: f"✗ session {e.session} of job {e.job_id}: {e.error}",
+    se.SwapWaiting: _swap_waiting,
+    se.Swapped: _swapped,
     se.SessionEnded: _session_ended,
     ev.Starting: lambda e: f"agent-tui {e.version} hosts {path_text(e.agent)}",
     ev.InterpreterChosen: _interpreter,

@@ -11,6 +11,8 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
+from agent_tui.model.session_events import SwapReach
+
 
 class ProcessKind(StrEnum):
     """The purpose of a process. Only `job` processes are ever idle."""
@@ -43,6 +45,8 @@ class ChildTraits(Struct, frozen=True):
     If it does, the import of the SDK does not count towards initializeProcessTimeout.
     """
     memory: MemoryMeasure = MemoryMeasure.RSS
+    swaps: bool = False
+    """Whether the child can give its open sessions new code (`SwapCode`)."""
     reports_entry: bool = True
     """Whether the child reports the call of the entry function. If not, `StartJob` counts as the call."""
 
@@ -182,6 +186,17 @@ class InterruptSession(Struct, frozen=True):
     session: int
 
 
+class SwapCode(Struct, frozen=True):
+    """Give the job's open sessions the code of another generation. Answered by `Swapped` or `SwapWaits`.
+
+    `sources` has the content of all files, by absolute path, that differ from those that the process was
+    started with.
+    """
+
+    generation: int
+    sources: Mapping[str, bytes]
+
+
 ToChild = (
     Ping
     | StartJob
@@ -198,6 +213,7 @@ ToChild = (
     | FreeMemory
     | SessionRequest
     | InterruptSession
+    | SwapCode
 )
 
 # -- child to host ------------------------------------------------------------------------------------
@@ -409,7 +425,25 @@ class SessionClosed(Struct, frozen=True):
     error: str = ""
 
 
-SessionMessage = SessionStarted | SessionData | SessionDelta | SessionClosed
+class Swapped(Struct, frozen=True):
+    """A session got the code of a generation, or keeps its code. `notes` say what was not reached, or why."""
+
+    session: int
+    generation: int
+    reached: SwapReach
+    notes: tuple[str, ...]
+    duration_ms: float
+
+
+class SwapWaits(Struct, frozen=True):
+    """A session takes the code of a generation once this tool has returned. `tool` is empty if not known."""
+
+    session: int
+    generation: int
+    tool: str
+
+
+SessionMessage = SessionStarted | SessionData | SessionDelta | SessionClosed | Swapped | SwapWaits
 
 
 FromChild = (

@@ -56,7 +56,18 @@ class ErrorView(Struct, frozen=True, tag=True):
     error: str
 
 
-Entry = MessageView | ToolView | HandoffView | ErrorView
+class SwapView(Struct, frozen=True, tag=True):
+    """The session got the code of another generation, or keeps its code (see `se.Swapped`)."""
+
+    at: float
+    from_generation: int
+    to_generation: int
+    reached: se.SwapReach
+    notes: tuple[str, ...]
+    duration_ms: float
+
+
+Entry = MessageView | ToolView | HandoffView | ErrorView | SwapView
 
 
 class TurnView(Struct, frozen=True):
@@ -89,6 +100,7 @@ class SessionView(Struct, frozen=True):
     agent: str
     text_only: bool
     generation: int
+    """The generation whose code it runs."""
     agent_state: str = ""
     user_state: str = ""
     turns: tuple[TurnView, ...] = ()
@@ -96,6 +108,8 @@ class SessionView(Struct, frozen=True):
     """The texts of typed turns that have not started."""
     usage: Mapping[str, se.UsageChanged] = field(default_factory=dict)
     """The last event about the usage of each model, by the model's name."""
+    swap_waits: se.SwapWaiting | None = None
+    """The swap that waits for a tool; None if none waits."""
     ended_at: float | None = None
     end: str = ""
     """Why the session ended; empty while it is open."""
@@ -238,6 +252,19 @@ def _failed(session: SessionView, event: se.SessionFailed, ts: float) -> Session
     return _with_entry(session, number, ErrorView(ts, event.component, event.error), ts, len(event.error))
 
 
+def _swap_waiting(session: SessionView, event: se.SwapWaiting, ts: float) -> SessionView:
+    return replace(session, swap_waits=event)
+
+
+def _swapped(session: SessionView, event: se.Swapped, ts: float) -> SessionView:
+    swap = SwapView(
+        ts, event.from_generation, event.to_generation, event.reached, event.notes, event.duration_ms
+    )
+    after = _with_entry(session, event.turn, swap, ts, sum(map(len, event.notes)))
+    kept = event.reached is se.SwapReach.NONE
+    return replace(after, swap_waits=None, generation=session.generation if kept else event.to_generation)
+
+
 def _predicted(session: SessionView, event: se.EndOfTurnPredicted, ts: float) -> SessionView:
     return session
 
@@ -255,7 +282,7 @@ def _usage(session: SessionView, event: se.UsageChanged, ts: float) -> SessionVi
 
 
 def _ended(session: SessionView, event: se.SessionEnded, ts: float) -> SessionView:
-    return replace(session, ended_at=ts, end=event.error or event.reason, queued=())
+    return replace(session, ended_at=ts, end=event.error or event.reason, queued=(), swap_waits=None)
 
 
 _HANDLERS: dict[type[object], Callable[[SessionView, Any, float], SessionView]] = {
@@ -272,5 +299,7 @@ _HANDLERS: dict[type[object], Callable[[SessionView, Any, float], SessionView]] 
     se.TurnEnded: _turn_ended,
     se.UsageChanged: _usage,
     se.SessionFailed: _failed,
+    se.SwapWaiting: _swap_waiting,
+    se.Swapped: _swapped,
     se.SessionEnded: _ended,
 }

@@ -77,6 +77,8 @@ class OnReload(StrEnum):
     """What happens to running jobs when a new generation becomes current."""
 
     KEEP = "keep"
+    SWAP = "swap"
+    """Their open sessions get the new code."""
     RESTART = "restart"
     END = "end"
 

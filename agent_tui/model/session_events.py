@@ -174,6 +174,44 @@ class SessionFailed(Struct, frozen=True):
     error: str
 
 
+class SwapReach(StrEnum):
+    """How much of the new code a session got."""
+
+    ALL = "all"
+    METHODS = "methods"
+    """The methods and tools of its agents, but not their instructions and added tools."""
+    NONE = "none"
+
+
+class SwapWaiting(Struct, frozen=True):
+    """The session takes the code of a generation once `tool` has returned.
+
+    `tool` is empty if the SDK does not report which one runs.
+    """
+
+    job_id: str
+    session: int
+    turn: int
+    to_generation: int
+    tool: str
+
+
+class Swapped(Struct, frozen=True):
+    """The session got the code of another generation in `turn`, or, if it reached nothing, keeps its code.
+
+    `notes` say what the swap did not reach, as `agent.py:12 body of entry()`, or why it failed.
+    """
+
+    job_id: str
+    session: int
+    turn: int
+    from_generation: int
+    to_generation: int
+    reached: SwapReach
+    notes: tuple[str, ...]
+    duration_ms: float
+
+
 class SessionEnded(Struct, frozen=True):
     """The session ended, for `reason`. `error` is set if an error ended it."""
 
@@ -198,5 +236,7 @@ SessionEvent = (
     | TurnEnded
     | UsageChanged
     | SessionFailed
+    | SwapWaiting
+    | Swapped
     | SessionEnded
 )

@@ -306,7 +306,20 @@ class AppState(Struct, frozen=True):
 
     def is_stale(self, process: ProcessView) -> bool:
         """Return whether a process runs its job on code that is no longer current."""
-        return process.state is ProcessState.JOB and process.generation < self.generation.current
+        job = self.jobs.get(process.job_id) if process.job_id else None
+        code = process.generation if job is None else self.code_of(job)
+        return process.state is ProcessState.JOB and code < self.generation.current
+
+    def code_of(self, job: JobView) -> int:
+        """Return the generation whose code a job runs: the oldest of its open sessions, or the job's own.
+
+        0 if the job has no generation yet.
+        """
+        sessions = self.sessions.values()
+        return min(
+            (each.generation for each in sessions if each.job_id == job.id and each.ended_at is None),
+            default=job.generation,
+        )
 
     def is_ready_for_tests(self, target: int) -> bool:
         """Return whether test jobs can be dispatched. `target` is the number of idle processes to keep.

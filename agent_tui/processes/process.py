@@ -168,6 +168,11 @@ class SupervisedProcess:
         return self.child.traits.memory if self.child else ch.MemoryMeasure.RSS
 
     @property
+    def can_swap(self) -> bool:
+        """Whether it can give new code to the sessions of its job."""
+        return self.child is not None and self.child.traits.swaps
+
+    @property
     def died_idle(self) -> bool:
         """Whether the process was ready, had no job, and ended without being asked to."""
         return self._is_ready and not self.had_job and self._end_reason is None
@@ -414,6 +419,8 @@ class SupervisedProcess:
                 | ch.SessionData()
                 | ch.SessionDelta()
                 | ch.SessionClosed()
+                | ch.Swapped()
+                | ch.SwapWaits()
             ):
                 if self._on_job_message is not None:
                     self._on_job_message(message)

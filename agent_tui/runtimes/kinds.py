@@ -41,7 +41,7 @@ class Kind:
 KINDS = {
     NATIVE: Kind(ChildTraits(stacks=True, reports_loading=True, memory=MemoryMeasure.RSS)),
     LIVEKIT_AGENTS: Kind(
-        ChildTraits(stacks=True, reports_loading=True, memory=MemoryMeasure.PSS),
+        ChildTraits(stacks=True, reports_loading=True, memory=MemoryMeasure.PSS, swaps=True),
         sdk="livekit.agents",
         package="livekit-agents",
         warm_up=("livekit.agents.ipc._preload",),

@@ -80,4 +80,4 @@ def test_help_lists_the_commands_first() -> None:
     assert [line.split()[0] for line in first.splitlines() if line.startswith("  ")][-len(COMMANDS) :] == [
         *COMMANDS
     ]
-    assert "--on-reload [keep|restart|end]" in text
+    assert "--on-reload [keep|swap|restart|end]" in text

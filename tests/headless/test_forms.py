@@ -125,6 +125,9 @@ EVERY: list[ev.Event] = [
     se.TurnEnded("AJ_1", 1, 1, True, 640.0, 330.0, {"llm_ttft": 312.5}, "no answer within 60 s"),
     se.UsageChanged("AJ_1", 1, "gpt-5", "openai", {"input_tokens": 412.0, "output_tokens": 12.0}),
     se.SessionFailed("AJ_1", 1, "llm", "429"),
+    se.SwapWaiting("AJ_1", 1, 1, 2, "find_rooms"),
+    se.Swapped("AJ_1", 1, 1, 1, 2, se.SwapReach.ALL, ("agent.py:12 body of entry()",), 0.8),
+    se.Swapped("AJ_1", 1, 1, 2, 3, se.SwapReach.NONE, ("class Desk is not in agent.py any more",), 0.8),
     se.SessionEnded("AJ_1", 1, "user_initiated"),
     *NOISE,
 ]

@@ -238,3 +238,76 @@ async def test_a_question_gets_its_answer() -> None:
     bench.job.end("the process ended")
     with pytest.raises(UserError, match="the session has ended"):
         await asking
+
+
+def swapped(generation: int, reached: se.SwapReach = se.SwapReach.ALL, *notes: str) -> ch.Swapped:
+    return ch.Swapped(1, generation, reached, notes, 0.8)
+
+
+async def test_a_typed_turn_waits_for_a_swap_and_has_its_generation() -> None:
+    bench = Bench()
+    bench.job.swap(2, {"/agent.py": b"new"})
+    assert bench.sent == [ch.SwapCode(2, {"/agent.py": b"new"})]
+    bench.job.say("one")
+    assert not bench.inputs
+    bench.job.receive(swapped(2))
+    assert bench.all(se.Swapped) == [se.Swapped("AJ_1", 1, 0, 1, 2, se.SwapReach.ALL, (), 0.8)]
+    assert [text for _, text in bench.inputs] == ["one"]
+    assert bench.all(se.TurnStarted)[0].generation == 2
+    bench.message("assistant", "yes")
+    assert bench.all(se.MessageAdded)[0].generation == 2
+
+
+async def test_a_swap_that_reaches_nothing_keeps_the_generation() -> None:
+    bench = Bench()
+    bench.job.swap(2, {})
+    bench.job.receive(swapped(2, se.SwapReach.NONE, "agent.py:1 why"))
+    bench.job.say("one")
+    assert bench.all(se.TurnStarted)[0].generation == 1
+    assert bench.all(se.Swapped)[0].notes == ("agent.py:1 why",)
+
+
+async def test_a_reply_that_was_coming_keeps_the_generation_that_produced_it() -> None:
+    bench = Bench()
+    bench.job.say("one")
+    bench.job.receive(ch.SessionDelta(1, "half"))
+    bench.job.swap(2, {})
+    bench.job.receive(swapped(2))
+    bench.message("assistant", "half a reply")
+    bench.message("assistant", "and more")
+    assert [each.generation for each in bench.all(se.MessageAdded)] == [1, 2]
+
+
+async def test_turns_go_on_while_a_swap_waits_for_a_tool_or_gets_no_answer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+    bench.job.swap(2, {})
+    bench.job.receive(ch.SwapWaits(1, 2, "slow"))
+    assert bench.all(se.SwapWaiting) == [se.SwapWaiting("AJ_1", 1, 0, 2, "slow")]
+    bench.job.say("one")
+    assert [text for _, text in bench.inputs] == ["one"]
+    bench.respond("1")
+    monkeypatch.setattr("agent_tui.jobs.sessions.SWAP_S", 0.0)
+    bench.job.swap(3, {})
+    bench.job.say("two")
+    assert len(bench.inputs) == 1
+    await until(lambda: len(bench.inputs) == 2)
+
+
+async def test_a_session_that_ends_during_a_swap_sends_nothing() -> None:
+    bench = Bench()
+    bench.job.swap(2, {})
+    bench.job.say("one")
+    bench.job.end("the process ended")
+    assert not bench.inputs
+    assert bench.all(se.TurnEnded)[0].error == "not sent: the session ended: the process ended"
+
+
+async def test_sessions_that_start_after_a_swap_have_its_generation_until_the_job_restarts() -> None:
+    bench = Bench()
+    bench.job.swap(2, {})
+    bench.job.receive(swapped(2))
+    bench.job.receive(ch.SessionStarted(2, "talker", True))
+    bench.start(generation=3)
+    assert [each.generation for each in bench.all(se.SessionStarted)] == [1, 2, 3]

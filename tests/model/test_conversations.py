@@ -11,6 +11,7 @@ from agent_tui.model.conversations import (
     MessageView,
     Sessions,
     SessionView,
+    SwapView,
     ToolView,
     changed,
 )
@@ -85,6 +86,20 @@ def test_a_handoff_an_error_states_and_usage() -> None:
     assert session.turns[0].entries == (HandoffView(1.0, "talker", "billing"), ErrorView(2.0, "llm", "429"))
     assert (session.agent, session.agent_state, session.user_state) == ("billing", "thinking", "away")
     assert session.usage == {"gpt-5": usage}
+
+
+def test_swaps_are_entries_and_change_the_generation_if_they_reach_something() -> None:
+    waiting = se.SwapWaiting(*KEY, 0, 2, "find")
+    assert after(waiting).swap_waits == waiting
+    kept = se.Swapped(*KEY, 0, 1, 2, se.SwapReach.NONE, ("why",), 0.5)
+    session = after(waiting, kept)
+    assert (session.swap_waits, session.generation) == (None, 1)
+    session = after(kept, se.Swapped(*KEY, 0, 1, 3, se.SwapReach.METHODS, (), 0.5))
+    assert session.generation == 3
+    assert session.turns[0].entries == (
+        SwapView(1.0, 1, 2, se.SwapReach.NONE, ("why",), 0.5),
+        SwapView(2.0, 1, 3, se.SwapReach.METHODS, (), 0.5),
+    )
 
 
 def test_an_ended_session_stays_and_the_oldest_are_dropped() -> None:

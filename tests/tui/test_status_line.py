@@ -3,6 +3,7 @@
 import pytest
 
 from agent_tui.model import events as ev
+from agent_tui.model import session_events as se
 from agent_tui.tui.widgets.status_line import FRESH_S, Notice, load_notice, notice_line
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
@@ -97,3 +98,19 @@ def test_the_first_load_is_no_news() -> None:
     before = engine.bus.state
     histories.idle(engine)
     assert load_notice(before, engine.bus.state) is None
+
+
+def test_a_job_whose_session_got_the_new_code_is_not_stale() -> None:
+    engine = FakeEngine()
+    histories.stale(engine)
+    state = engine.bus.state
+    job = next(each for each in state.live_jobs if each.generation < state.generation.current)
+    assert job.process_id is not None
+    assert state.is_stale(state.processes[job.process_id])
+    swapped = se.Swapped(job.id, 1, 0, 1, state.generation.current, se.SwapReach.ALL, (), 0.5)
+    engine.publish(se.SessionStarted(job.id, 1, "desk", True, 1), swapped)
+    state = engine.bus.state
+    assert not state.is_stale(state.processes[job.process_id])
+    assert state.code_of(job) == state.generation.current
+    engine.publish(se.SessionEnded(job.id, 1, "done"))
+    assert engine.bus.state.code_of(job) == 1

@@ -15,11 +15,11 @@ import time
 from typing import TYPE_CHECKING, Any, Callable
 
 from .channel import own_thread
-from .lk_tap import CASES
 
 if TYPE_CHECKING:
-    from .lk_tap import Tap
     from .process import HostLink
+
+Receive = Callable[[str, "dict[str, Any]"], None]
 
 PING_TIMEOUT_S = 60.0
 FINISH_S = 2.0
@@ -71,8 +71,8 @@ class Bridge:
         self.failure: dict[str, Any] | None = None
         """What prewarm raised, in the form of `Failed`."""
         self.ready = False
-        self.tap: Tap | None = None
-        """Receives the host's messages for sessions; None if the host does not follow them."""
+        self.receivers: dict[str, Receive] = {}
+        """What receives further messages of the host, by case, in the thread that reads the channel."""
         self._link = link
         self._leaving = ("", 0.0)
         self._channel, self._proto, self._closed = channel, proto, duplex_unix.DuplexClosed
@@ -141,8 +141,8 @@ class Bridge:
             # The SDK's inference main only says that it exits; for the host, all kinds end alike.
             self._link.send("shutdown_ack")
             self._link.send("shutting_down")
-        if case in CASES and self.tap is not None:
-            self.tap.receive(case, value)
+        if case in self.receivers:
+            self.receivers[case](case, value)
         elif case in self._to_sdk:
             self._outgoing.put(self._to_sdk[case](value))
 

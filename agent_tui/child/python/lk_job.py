@@ -16,7 +16,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, Callable
 
-from . import debugging, lk_tap, loading, preloading
+from . import debugging, lk_agents, lk_swap, lk_tap, loading, preloading
 from .lk_bridge import Bridge, QuietHandler, only_known
 from .lk_sdk import FUNCTIONS, PICKLED, import_sdk, inherit_mode, runners, set_mode, set_up_logging
 
@@ -112,6 +112,7 @@ def _prepare(link: HostLink) -> Capture:
         importlib.import_module("livekit.agents.ipc.job_proc_lazy_main")
         preloading.warm_up_sdk()
         lk_tap.patch()
+        lk_agents.patch()
     return _prepared
 
 
@@ -173,7 +174,7 @@ def _watched_entry(link: HostLink, bridge: Bridge, entry: Callable[..., Any]) ->
             _watch_leaving(bridge, context)
         try:
             if link.sessions:
-                bridge.tap = lk_tap.install(link)
+                _follow_sessions(link, bridge, entry)
             await debugging.wait_for_client(link.debug_port)
             link.send("entry_started", at=time.time())
             return await entry(context)
@@ -187,6 +188,13 @@ def _watched_entry(link: HostLink, bridge: Bridge, entry: Callable[..., Any]) ->
             raise
 
     return watched
+
+
+def _follow_sessions(link: HostLink, bridge: Bridge, entry: Callable[..., Any]) -> None:
+    assert _prepared is not None
+    tap = lk_tap.install(link)
+    swapper = lk_swap.install(link, tap, _prepared, entry)
+    bridge.receivers |= {**dict.fromkeys(lk_tap.CASES, tap.receive), lk_swap.CASE: swapper.receive}
 
 
 def _watch_connect(link: HostLink, context: Any) -> None:

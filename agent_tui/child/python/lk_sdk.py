@@ -15,7 +15,7 @@ import inspect
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Iterator
 
 from . import loading, project_files
 
@@ -144,6 +144,16 @@ class Capture:
         except Captured:
             return None
         return module
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """While entered, the file may run again; what it passes to the SDK then is not kept."""
+        server, size = self.server, len(self._passed)
+        try:
+            yield
+        finally:
+            self.server = server
+            del self._passed[size:]
 
     def load_worker(self) -> Any:
         """Return the file's server, loaded as the SDK's worker loads it.

@@ -83,8 +83,15 @@ class Tap:
         self.text_only = link.text_only
         """Whether sessions run without audio."""
         self.send, self.offer = link.send, link.offer
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when a session ended, or may have become able to take new code."""
         self._sessions: dict[int, TappedSession] = {}
         self._known: set[int] = set()
+
+    @property
+    def open_sessions(self) -> list[TappedSession]:
+        """The sessions that have started and not ended."""
+        return [each for each in self._sessions.values() if each.is_open]
 
     async def attach(self, session: Any) -> TappedSession | None:
         """Attach to a session that is about to start. Return None if that fails or was done before."""
@@ -112,8 +119,12 @@ class TappedSession:
 
     def __init__(self, tap: Tap, number: int, session: Any) -> None:
         self.number = number
+        self.session = session
+        self.is_open = False
+        """Whether the session has started and not ended."""
         self._tap = tap
-        self._session = session
+        self._tools: dict[str, str] = {}
+        """The names of the running tools, by call id."""
         self._loop = asyncio.get_running_loop()
         self._closed = False
         self._delta = ""
@@ -129,16 +140,19 @@ class TappedSession:
 
         Otherwise livekit-agents 1.5 loses the events before the call (conversation.md §2.1).
         """
-        if self._tap.text_only and not isinstance(getattr(type(self._session), "_text_only", None), property):
-            self._session.input.set_audio_enabled(False)
-            self._session.output.set_audio_enabled(False)
-        self._host.register_session(self._session)
+        if self._tap.text_only and not isinstance(getattr(type(self.session), "_text_only", None), property):
+            self.session.input.set_audio_enabled(False)
+            self.session.output.set_audio_enabled(False)
+        self._host.register_session(self.session)
         await self._host.start()
-        self._session.on("close", self._on_close)
+        self.session.on("close", self._on_close)
+        self.session.on("tool_execution_updated", self._on_tool)
+        self.session.on("agent_state_changed", lambda _: self._tap.on_change())
 
     def started(self) -> None:
         """Report that the session started, and follow the text of its replies from now on."""
-        agent = getattr(self._session, "current_agent", None)
+        agent = getattr(self.session, "current_agent", None)
+        self.is_open = not self._closed
         self._tap.send(
             "session_started",
             session=self.number,
@@ -153,10 +167,21 @@ class TappedSession:
     def close(self, reason: str, error: str = "") -> None:
         """Report that the session ended. Further calls have no effect."""
         if not self._closed:
-            self._closed = True
+            self._closed, self.is_open = True, False
             self._flush()
             self._tap.send("session_closed", session=self.number, reason=reason, error=error)
             self._closing = self._loop.create_task(self._host.aclose())
+            self._tap.on_change()
+
+    @property
+    def running_tool(self) -> str | None:
+        """The name of a tool that is running; None if there is none.
+
+        livekit-agents before 1.8 reports no tools: then it is empty while the agent thinks.
+        """
+        if hasattr(self.session, "_tool_execution_updated"):
+            return next(iter(self._tools.values()), None)
+        return "" if getattr(self.session, "agent_state", "") == "thinking" else None
 
     def receive(self, case: str, value: dict[str, Any]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has ended
@@ -165,7 +190,7 @@ class TappedSession:
     def _handle(self, case: str, value: dict[str, Any]) -> None:
         if case == "interrupt_session":
             with contextlib.suppress(RuntimeError):  # nothing to interrupt
-                self._session.interrupt(force=True)
+                self.session.interrupt(force=True)
         else:
             parse = self._json.ParseDict
             try:
@@ -175,8 +200,16 @@ class TappedSession:
                 response = {"request_id": request_id, "error": str(error)}
                 self._tap.send("session_data", session=self.number, data={"response": response})
 
+    def _on_tool(self, event: Any) -> None:
+        update = event.update
+        if update.type == "tool_call_started":
+            self._tools[update.function_call.call_id] = update.function_call.name
+        elif update.type == "tool_call_ended":
+            self._tools.pop(update.call_id, None)
+            self._tap.on_change()
+
     def _is_text_only(self) -> bool:
-        own = getattr(self._session, "_text_only", None)
+        own = getattr(self.session, "_text_only", None)
         return bool(own) if own is not None else self._tap.text_only
 
     def _on_close(self, event: Any) -> None:
@@ -217,7 +250,7 @@ class TappedSession:
     def _follow_text(self) -> None:
         """Report the text of replies as it comes, from an output in front of the session's text outputs."""
         io = importlib.import_module("livekit.agents.voice.io")
-        tapped, output = self, self._session.output
+        tapped, output = self, self.session.output
 
         class Deltas(io.TextOutput):  # type: ignore[misc, name-defined]
             async def capture_text(self, text: str) -> None:
@@ -244,9 +277,9 @@ class TappedSession:
 
     def _follow_predictions(self) -> None:
         """Also get the predictions that the SDK sends only to the room's host (conversation.md §2.4)."""
-        primary = self._session._session_host
+        primary = self.session._session_host
         if primary is None:
-            self._session._session_host = self._host
+            self.session._session_host = self._host
             return
         for name in ("_on_eot_prediction", "_on_amd_prediction"):
             theirs, ours = getattr(primary, name, None), getattr(self._host, name, None)

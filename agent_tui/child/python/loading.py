@@ -48,6 +48,16 @@ def renew(fd: int) -> None:
     _snapshot.read_index(fd)
 
 
+def project_paths() -> list[str]:
+    """Return the project's files that this process was started with."""
+    return _snapshot.paths
+
+
+def original(path: str) -> bytes | None:
+    """Return a file of the project as this process was started with; None if it is not one of them."""
+    return _snapshot.read(path)
+
+
 def run_file(file: str, name: str) -> types.ModuleType:
     """Run the file as module `name` and as `__main__`. Raise any error of the file."""
     module = types.ModuleType(name)

@@ -69,6 +69,10 @@ class Snapshot:
         for folder in self.served:
             sys.path_importer_cache.pop(folder, None)
 
+    @property
+    def paths(self) -> list[str]:
+        return list(self._places)
+
     def __contains__(self, path: str) -> bool:
         return path in self._places
 

@@ -82,7 +82,10 @@ def _process(job: JobView, state: AppState) -> str:
         facts.append("exit code 0")  # any other is part of what ended the job
     if job.restarts:
         facts.append(counted(job.restarts, "restart"))
-    if job.phase in LIVE_PHASES and 0 < job.generation < state.generation.current:
+    code = state.code_of(job)
+    if code != job.generation:
+        facts.append(f"its sessions run generation {code}")
+    if job.phase in LIVE_PHASES and 0 < code < state.generation.current:
         facts.append(f"stale: generation {state.generation.current} is current")
     return ", ".join(facts)
 

@@ -56,14 +56,14 @@ def job_row(job: JobView, state: AppState, now: float) -> Row:
     """Return the cells of a job."""
     live = job.phase in LIVE_PHASES
     tone = Tone.PLAIN if live else Tone.DIM
-    stale = live and 0 < job.generation < state.generation.current
+    stale = live and 0 < state.code_of(job) < state.generation.current
     lasts, entry_ms = seconds_of(job, now), _entry_ms(job)
     status = job_status(job)
     return {
         "state": status,
         "room": Span(one_line(job.room)),
         "offered": Span(clock(job.offered, millis=False), Tone.DIM),
-        "gen": Span(f"{job.generation or NONE}{' stale' if stale else ''}", Tone.WARN if stale else tone),
+        "gen": Span(f"{state.code_of(job) or NONE}{' stale' if stale else ''}", Tone.WARN if stale else tone),
         "start": Span({True: "warm", False: "cold", None: NONE}[job.warm], tone),
         "entry": Span(NONE if entry_ms is None else milliseconds(entry_ms), tone),
         "lasted": Span(NONE if lasts is None else stopwatch(lasts), tone),

@@ -293,7 +293,7 @@ def _by_state(processes: list[ProcessView]) -> str:
 
 
 def _jobs(state: AppState, number: int) -> list[JobView]:
-    return [job for job in state.live_jobs if job.generation == number]
+    return [job for job in state.live_jobs if state.code_of(job) == number]
 
 
 def _job_facts(jobs: list[JobView], now: float) -> list[Fact]:

@@ -149,10 +149,11 @@ def process_row(process: ProcessView, state: AppState, now: float) -> Row:
     up = (process.since if ended else now) - process.started
     at_rest = process.state is not ProcessState.JOB and not ended
     stale = state.is_stale(process)
+    code = process.generation if job is None else state.code_of(job)
     return {
         "state": _state(process, job, state.generation.current, now),
         "room": Span(_what(process, job), tone),
-        "gen": Span(f"{process.generation or NONE}{' stale' if stale else ''}", Tone.WARN if stale else tone),
+        "gen": Span(f"{code or NONE}{' stale' if stale else ''}", Tone.WARN if stale else tone),
         "age": Span(age(up) if at_rest else stopwatch(up), tone),
         "mem": memory_cell(process, state.settings.options, tone),
         "cpu": Span("" if ended else cpu, tone),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from textual.widgets import Static
 
-from agent_tui.model.state import AppState, JobView, LoadRecord
+from agent_tui.model.state import AppState, LoadRecord
 from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.text import (
     Line,
@@ -56,7 +56,7 @@ def load_notice(before: AppState, state: AppState) -> Notice | None:
         return Notice(f"{at} does not load: {load.error}{stays}", failed=True)
     took = f" in {milliseconds(load.seconds * 1000)}" if load.seconds is not None else ""
     done = f"rolled back to {load.rolled_back_to}" if load.rolled_back_to else f"reloaded {files}"
-    return Notice(f"{done}{took}{_kept(state.live_jobs, load.number)}")
+    return Notice(f"{done}{took}{_kept(map(state.code_of, state.live_jobs), load.number)}")
 
 
 def _files(load: LoadRecord, agent: str) -> str:
@@ -66,15 +66,17 @@ def _files(load: LoadRecord, agent: str) -> str:
     return names or f"generation {load.number}"
 
 
-def _kept(jobs: Iterable[JobView], current: int) -> str:
-    """Return how many jobs still run on older code, and the key that restarts the selected one."""
-    old = sorted({job.generation for job in jobs if 0 < job.generation < current})
-    count = sum(0 < job.generation < current for job in jobs)
-    if not count:
+def _kept(generations: Iterable[int], current: int) -> str:
+    """Return how many jobs still run on older code, and the key that restarts the selected one.
+
+    `generations` has the generation of each job, or 0.
+    """
+    old = [each for each in generations if 0 < each < current]
+    if not old:
         return ""
-    verb = "keeps" if count == 1 else "keep"
-    numbers = f"generation {old[0]}" if len(old) == 1 else "older generations"
-    return f" · {counted(count, 'job')} {verb} {numbers} · R restarts the selected one"
+    verb = "keeps" if len(old) == 1 else "keep"
+    numbers = f"generation {old[0]}" if len(set(old)) == 1 else "older generations"
+    return f" · {counted(len(old), 'job')} {verb} {numbers} · R restarts the selected one"
 
 
 class StatusLine(Static):

@@ -1,0 +1,3 @@
+"""A helper module that the agent imports."""
+
+PRICE = 10

@@ -1,0 +1,240 @@
+"""`--on-reload swap`: new code in running conversations of an unmodified agent file."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.support import AGENTS, Run, agent_tui, save
+from tests.sdks import each_sdk
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+
+
+class Talk:
+    """One conversation over several saves."""
+
+    def __init__(self, run: Run, folder: Path) -> None:
+        self.run, self.folder = run, folder
+        self.turn = 0
+        self.generation = 1
+
+    async def say(self, text: str) -> str:
+        """Say something; return the reply, which must come from the generation that its events name."""
+        self.start(text)
+        return await self.reply()
+
+    def start(self, text: str) -> None:
+        assert self.run.process.stdin is not None
+        self.turn += 1
+        self.run.process.stdin.write(f"{text}\n".encode())
+
+    async def reply(self) -> str:
+        ended = await self.run.until("turn_ended", turn=self.turn)
+        assert ended["error"] is None
+        said = [m for m in self.run.all("message") if m["turn"] == self.turn and m["role"] == "assistant"]
+        return str(said[-1]["text"])
+
+    def save(self, *changes: tuple[str, str], name: str = "agent.py") -> None:
+        file = self.folder / name
+        text = file.read_text()
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        self.generation += 1
+        save(file, text)
+
+    async def swap(self, *changes: tuple[str, str], name: str = "agent.py") -> dict[str, Any]:
+        """Save the changes; return the event of the swap."""
+        self.save(*changes, name=name)
+        return await self.run.until("swapped", to_generation=self.generation)
+
+    def generations(self) -> dict[int, int]:
+        return {each["turn"]: each["generation"] for each in self.run.all("turn_started")}
+
+
+@asynccontextmanager
+async def talking(folder: Path, python: Path, *flags: object) -> AsyncIterator[Talk]:
+    shutil.copytree(AGENTS / "sdk_swap", folder, dirs_exist_ok=True, ignore=lambda *_: ["__pycache__"])
+    arguments = ("--local", "--json", "--port", 0, "--python", python, "--exit-when-idle", "--say", "-")
+    async with agent_tui(folder / "agent.py", *arguments, "--on-reload", "swap", *flags, cwd=folder) as run:
+        await run.until("message", turn=0)
+        talk = Talk(run, folder)
+        yield talk
+        assert run.process.stdin is not None
+        run.process.stdin.close()
+        assert await run.end() == 0, run.stderr
+    greetings = [each["text"] for each in run.all("message") if each["text"] == "Hello!"]
+    assert greetings == ["Hello!"]
+    assert len(run.all("session_started")) == 1
+    (ended,) = run.all("job_ended")
+    assert (ended["reason"], ended["generation"]) == ("all turns said", 1)
+
+
+@each_sdk()
+async def test_a_conversation_over_ten_saves(sdk_python: Path, tmp_path: Path) -> None:
+    async with talking(tmp_path, sdk_python) as talk:
+        assert await talk.say("hi") == "1 instructions one of reception"
+        assert await talk.say("facts") == (
+            "facts one 1 label one base one 10 1 | instructions one of reception"
+        )
+
+        swapped = await talk.swap(("instructions one", "instructions two"))
+        assert (swapped["from_generation"], swapped["to_generation"], swapped["turn"]) == (1, 2, 2)
+        assert swapped["reached"] == "all"
+        assert swapped["notes"] == ["agent.py:11 calls was created again"]
+        assert await talk.say("hi") == "3 instructions two of reception"
+
+        swapped = await talk.swap(("facts one", "facts two"))
+        assert await talk.say("facts") == (
+            "facts two 2 label one base one 10 1 | instructions two of reception"
+        )
+
+        added = (
+            "    @function_tool\n    async def added(self) -> str:\n        'Do.'\n        return 'added'\n"
+        )
+        before = "    @function_tool\n    async def slow"
+        await talk.swap((before, added + before))
+        assert await talk.say("added") == "added | instructions two of reception"
+
+        await talk.swap((added, ""))
+        assert (await talk.say("added")).startswith("6 instructions two")
+
+        swapped = await talk.swap(("10", "20"), name="prices.py")
+        assert swapped["reached"] == "all"
+        assert "base one 20 1 |" in await talk.say("facts")
+
+        await talk.swap(("label one", "label two"), ("base one", "base two"))
+        assert "3 label one" not in (said := await talk.say("facts"))
+        assert said.startswith("facts two 4 label two base two 20 1 |")
+
+        talk.save(("class Desk", "class ("))
+        await talk.run.until("generation_failed", generation=talk.generation)
+        assert (await talk.say("facts")).startswith("facts two 5 ")
+        assert talk.generations()[talk.turn] == talk.generation - 1
+
+        swapped = await talk.swap(
+            ("class (", "class Renamed"), ("Desk(", "Renamed("), ("facts two", "facts three")
+        )
+        assert swapped["reached"] == "none"
+        assert "class Desk is not in agent.py any more: its agent keeps its code" in swapped["notes"]
+        assert (await talk.say("facts")).startswith("facts two 6 ")
+
+        swapped = await talk.swap(("class Renamed", "class Desk"), ("Renamed(", "Desk("))
+        assert swapped["reached"] == "all"
+        assert (await talk.say("facts")).startswith("facts three 7 ")
+
+        swapped = await talk.swap(("    label =", "    __slots__ = ('a', 'b')\n    label ="))
+        assert swapped["reached"] == "none"
+        assert any("object layout differs" in note for note in swapped["notes"])
+        assert (await talk.say("facts")).startswith("facts three 8 ")
+    assert not talk.run.all("job_lost")
+
+
+@each_sdk()
+async def test_a_swap_waits_for_a_running_tool_and_the_newest_save_wins(
+    sdk_python: Path, tmp_path: Path
+) -> None:
+    async with talking(tmp_path, sdk_python) as talk:
+        talk.start("slow")
+        await talk.run.until("agent_state", state="thinking")
+        for generation, (old, new) in ((2, ("one", "two")), (3, ("two", "three"))):
+            talk.save((f"instructions {old}", f"instructions {new}"), (f"slow {old}", f"slow {new}"))
+            waits = await talk.run.until("swap_waiting", to_generation=generation)
+            assert waits["tool"] == ("slow" if "new" in str(sdk_python) else None)
+        (tmp_path / "go").touch()
+        swapped = await talk.run.until("swapped")
+        # The tool ended as the old code, which calls `super()` after its wait.
+        assert (await talk.reply()).startswith("slow one base one | instructions ")
+        assert swapped["turn"] == 1
+        assert [each["to_generation"] for each in talk.run.all("swapped")] == [3]
+        assert await talk.say("slow") == "slow three base one | instructions three of reception"
+
+
+@each_sdk()
+async def test_what_is_not_reached_is_listed(sdk_python: Path, tmp_path: Path) -> None:
+    async with talking(tmp_path, sdk_python) as talk:
+        swapped = await talk.swap(
+            ("await ctx.connect()", "await ctx.connect()\n    print('again')"),
+            ("llm=scripted.Scripted()", "llm=scripted.Scripted(), userdata={}"),
+        )
+        line = (tmp_path / "agent.py").read_text().splitlines().index("async def entry(ctx: JobContext):") + 1
+        assert swapped["notes"] == [
+            f"agent.py:{line} body of entry()",
+            f"agent.py:{line + 3} arguments of AgentSession(...)",
+        ]
+        assert swapped["reached"] == "all"
+        swapped = await talk.swap(("def chat(self", "def chat(self, /"), name="scripted.py")
+        assert "llm of the session is an instance of the earlier class Scripted" in swapped["notes"]
+        assert "scripted.py:5 STARTS was created again" not in swapped["notes"]  # its value is equal
+
+
+@each_sdk()
+async def test_a_constructor_that_raises_leaves_tools_and_instructions(
+    sdk_python: Path, tmp_path: Path
+) -> None:
+    async with talking(tmp_path, sdk_python) as talk:
+        swapped = await talk.swap(
+            (
+                'super().__init__(instructions=f"instructions one',
+                'assert name == "x"\n        super().__init__(instructions=f"instructions two',
+            ),
+            ("facts one", "facts two"),
+        )
+        assert swapped["reached"] == "methods"
+        assert (
+            "Desk(...) raised AssertionError: instructions and added tools stay as they were"
+            in swapped["notes"]
+        )
+        assert (await talk.say("facts")).endswith("| instructions one of reception")
+        assert talk.run.all("tool_call")[-1]["output"].startswith("facts two 1 ")
+
+
+@each_sdk()
+async def test_code_that_only_fails_in_the_job_leaves_the_call_as_it_was(
+    sdk_python: Path, tmp_path: Path
+) -> None:
+    async with talking(tmp_path, sdk_python) as talk:
+        swapped = await talk.swap(
+            (
+                "server = AgentServer()",
+                "server = AgentServer()\nif asyncio._get_running_loop(): raise OSError('in use')",
+            ),
+            ("facts one", "facts two"),
+        )
+        assert swapped["reached"] == "none"
+        assert swapped["notes"] == ["agent.py:11 OSError: in use: the session keeps its code"]
+        assert (await talk.say("facts")).startswith("facts one 1 ")
+        assert talk.generations()[1] == 1
+        await talk.swap(("\nif asyncio._get_running_loop(): raise OSError('in use')", ""))
+        assert (await talk.say("facts")).startswith("facts two 2 ")
+
+
+@each_sdk()
+async def test_after_a_handoff_the_current_agent_is_swapped(sdk_python: Path, tmp_path: Path) -> None:
+    async with talking(tmp_path, sdk_python) as talk:
+        await talk.say("billing")
+        assert await talk.say("hi") == "1 billing one"
+        await talk.swap(("billing one", "billing two"))
+        assert await talk.say("hi") == "2 billing two"
+        assert [each["to_agent"] for each in talk.run.all("handoff")][-1] == "billing"
+
+
+@each_sdk()
+async def test_a_task_and_the_agent_that_waits_for_it(sdk_python: Path, tmp_path: Path) -> None:
+    """livekit-agents since 1.8 reports the tool that waits for the task: the swap waits too."""
+    async with talking(tmp_path, sdk_python) as talk:
+        reports_tools = "new" in str(sdk_python)
+        assert await talk.say("ask") == "1 question one"
+        talk.save(("question one", "question two"), ("done one", "done two"), ("facts one", "facts two"))
+        if reports_tools:
+            assert (await talk.run.until("swap_waiting"))["tool"] == "ask"
+        else:
+            assert (await talk.run.until("swapped"))["reached"] == "all"
+        said = await talk.say("done")
+        assert said.startswith("done one | " if reports_tools else "done two | ")
+        assert (await talk.run.until("swapped"))["reached"] == "all"
+        assert (await talk.say("facts")).startswith("facts two 1 ")
