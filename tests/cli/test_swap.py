@@ -238,3 +238,28 @@ async def test_a_task_and_the_agent_that_waits_for_it(sdk_python: Path, tmp_path
         assert said.startswith("done one | " if reports_tools else "done two | ")
         assert (await talk.run.until("swapped"))["reached"] == "all"
         assert (await talk.say("facts")).startswith("facts two 1 ")
+
+
+@each_sdk()
+async def test_an_agent_that_older_code_builds_after_the_swap_gets_the_new_code(
+    sdk_python: Path, tmp_path: Path
+) -> None:
+    async with talking(tmp_path, sdk_python) as talk:
+        await talk.swap(("billing one", "billing two"))
+        (tmp_path / "late").touch()  # the entry function goes on, with the classes that it knows
+        await talk.run.until("handoff", to_agent="billing")
+        assert await talk.say("hi") == "1 billing two"
+
+
+@each_sdk()
+async def test_swapping_back_uses_the_first_modules_again(sdk_python: Path, tmp_path: Path) -> None:
+    async with talking(tmp_path, sdk_python) as talk:
+        await talk.say("facts")
+        await talk.swap(("facts one", "facts two"), ("instructions one", "instructions two"))
+        await talk.say("facts")
+        swapped = await talk.swap(("facts two", "facts one"), ("instructions two", "instructions one"))
+        assert (swapped["from_generation"], swapped["to_generation"]) == (2, 3)
+        assert (swapped["reached"], swapped["notes"]) == ("all", [])
+        said = await talk.say("facts")
+        assert said == "facts one 3 label one base one 10 1 | instructions one of reception"
+        assert talk.generations() == {1: 1, 2: 2, 3: 3}
