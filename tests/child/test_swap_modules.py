@@ -151,6 +151,14 @@ def test_a_new_module_and_a_new_name_are_found(tmp_path: Path) -> None:
     assert "added_x" not in sys.modules
 
 
+def test_a_module_that_became_a_package_is_replaced_by_it(tmp_path: Path) -> None:
+    project = Project(tmp_path, {"agent.py": "import grown_x\nN = grown_x.N", "grown_x.py": "N = 1"})
+    project.start()
+    project.swap({"grown_x/__init__.py": "from .inner import N", "grown_x/inner.py": "N = 2"})
+    assert project.main.N == 2
+    assert sys.modules["grown_x"].N == 1
+
+
 def test_a_second_swap_keeps_what_did_not_change_since_the_first(tmp_path: Path) -> None:
     files = {"agent.py": "import a_x, b_x", "a_x.py": "N = 1\nSTATE = []", "b_x.py": "N = 1"}
     project = Project(tmp_path, files)

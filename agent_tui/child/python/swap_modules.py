@@ -59,7 +59,6 @@ class ModuleTable:
         """The modules; None for those that have not run."""
         self._read = read
         self._files = _module_files(file, [*paths, *sources])
-        self._files |= {name: path for name, path in _module_files(file, sources).items() if path in sources}
         self._builtins = {**vars(builtins), "__import__": self._import}
         old = before.sources if before is not None else {}
         same = {path for path in old if sources.get(path) == old[path]}
@@ -258,7 +257,10 @@ def imported_names(content: bytes, package: str) -> set[str]:
 
 
 def _module_files(file: str, paths: Iterable[str]) -> dict[str, str]:
-    """Return the project's modules: those that are loaded, and those that these files would be."""
+    """Return the project's modules: those that are loaded, and those that these files would be.
+
+    If two files would be the same module, the last one is.
+    """
     names = {}
     roots = [os.path.abspath(each) for each in sys.path]
     for path in paths:
@@ -270,7 +272,7 @@ def _module_files(file: str, paths: Iterable[str]) -> dict[str, str]:
                 if not shadows and all(each.isidentifier() for each in name.split(".")):
                     names[name] = path
     for name, module in list(sys.modules.items()):
-        found = getattr(module, "__file__", None)
+        found = getattr(module, "__dict__", {}).get("__file__")  # runs no `__getattr__` of a lazy module
         if isinstance(found, str) and is_project_file(found):
             names.setdefault(name, os.path.abspath(found))
     return names | {name: file for name in MAIN if name in sys.modules}
