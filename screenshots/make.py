@@ -44,7 +44,7 @@ class Picture(NamedTuple):
     recording: str
     keys: tuple[str, ...] = ()
     size: tuple[int, int] = (120, 40)
-    theme: str = "textual-dark"
+    theme: str = "dark"
 
 
 PICTURES = (
@@ -95,7 +95,7 @@ async def film() -> list[Frame]:
     """Return the film's frames, without frames that are equal to the one before."""
     playback = Playback(read_recording(HERE / f"recordings/{FILM}.jsonl"))
     shots: list[tuple[float, RenderableType, str]] = []
-    async with playing(playback, FILM_SIZE, "textual-dark") as (app, pilot):
+    async with playing(playback, FILM_SIZE, "dark") as (app, pilot):
         app.set_focus(None)
         at = playback.first_caption
         while at < playback.end + FRAME_S:

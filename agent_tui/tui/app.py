@@ -34,7 +34,7 @@ from agent_tui.model.state import AppState
 from agent_tui.options.declare import ServerOptions
 from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider, ActionRequested, Place
 from agent_tui.tui.command_line import completions
-from agent_tui.tui.preferences import OWN_THEMES, Preferences, default_exports, remapped
+from agent_tui.tui.preferences import DARK, OWN_THEMES, Preferences, default_exports, remapped
 from agent_tui.tui.screens.page import Follower
 from agent_tui.tui.summary import summary
 from agent_tui.tui.terminal import ControlCharacters
@@ -144,8 +144,9 @@ class AgentTuiApp(App[int]):
             self.register_theme(own)
         self.set_keymap(preferences.bindings)
         self.ui_state = UiStateKeeper(self, ui_state)
-        if theme := preferences.theme or self.ui_state.state.theme:
-            self.theme = theme
+        self.theme = (
+            preferences.theme or self.ui_state.state.theme or os.environ.get("TEXTUAL_THEME") or DARK.name
+        )
         self._make_engine = make_engine
         self.now = now
         self._engine: EngineAPI | None = None

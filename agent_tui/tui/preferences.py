@@ -26,6 +26,30 @@ HIGH_CONTRAST = Theme(
     dark=True,
     variables={"foreground-muted": "#e0e0e0", "text-muted": "#e0e0e0", "block-cursor-background": "#ffff00"},
 )
+DARK = Theme(
+    name="dark",
+    primary="#0178d4",
+    secondary="#004578",
+    accent="#5cb0ff",
+    foreground="#e0e0e0",
+    success="#4ebf71",
+    warning="#ffa62b",
+    error="#ba3c5b",
+    dark=True,
+    variables={
+        "footer-key-foreground": "#5cb0ff",
+        "block-cursor-background": "#0a5ba8",
+        "block-cursor-foreground": "#ffffff",
+        "scrollbar": "#5a5a5a",
+        "scrollbar-hover": "#7a7a7a",
+        "scrollbar-active": "#9a9a9a",
+        "scrollbar-background": "#1e1e1e",
+        "scrollbar-background-hover": "#1e1e1e",
+        "scrollbar-background-active": "#1e1e1e",
+    },
+)
+"""The default. In Textual's dark theme the focus has the color of warnings."""
+
 LIGHT = Theme(
     name="light",
     primary="#0a4f9e",
@@ -53,8 +77,9 @@ LIGHT = Theme(
         "block-cursor-foreground": "#ffffff",
     },
 )
-OWN_THEMES = (HIGH_CONTRAST, LIGHT)
 """Textual's light theme shows warnings and hints at a contrast of 3; this one at 4.5 and more."""
+
+OWN_THEMES = (DARK, LIGHT, HIGH_CONTRAST)
 
 THEMES = (*BUILTIN_THEMES, *(theme.name for theme in OWN_THEMES))
 

@@ -25,7 +25,7 @@ def luminance(color: Color) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-@pytest.mark.parametrize("theme", ["light", "high-contrast"])
+@pytest.mark.parametrize("theme", ["dark", "light", "high-contrast"])
 @pytest.mark.parametrize(
     ("recording", "keys"),
     [("calls", []), ("edit", ["g"]), ("sweep", ["T"]), ("crash", ["j", "enter"])],

@@ -57,7 +57,7 @@ class OptionsPage(Follower, Page[None]):
         #options-rows { width: 2fr; height: 1fr; scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
         #options-help {
             width: 1fr; min-width: 42; max-width: 70; height: 1fr; padding: 0 1;
-            border-left: solid $panel-lighten-2; scrollbar-size-vertical: 1;
+            border-left: solid $foreground 30%; scrollbar-size-vertical: 1;
         }
         #options-help Static { height: auto; }
         #options-diff { height: 1; text-overflow: ellipsis; text-wrap: nowrap; }
@@ -67,7 +67,7 @@ class OptionsPage(Follower, Page[None]):
         &.-narrow #options-rows { width: 100%; }
         &.-narrow #options-help {
             width: 100%; max-width: 100%; height: 6; padding: 0;
-            border-left: none; border-top: solid $panel-lighten-2;
+            border-left: none; border-top: solid $foreground 30%;
         }
     }
     """

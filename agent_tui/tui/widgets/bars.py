@@ -117,7 +117,8 @@ def _eighths(value: float, rows: int, y: Axis) -> int:
     """Return the height of a bar in eighths of a row; a value above the axis's low end is always visible."""
     if not math.isfinite(value) or value <= y.low:
         return 0
-    return min(max(round((value - y.low) / y.span * rows * 8), 1), rows * 8)
+    share = min((value - y.low) / y.span, 1.0)
+    return max(round(share * rows * 8), 1)
 
 
 def _cell(level: int, above: int, tone: Tone) -> Cell:

@@ -173,7 +173,7 @@ class Breaches(LineList):
     DEFAULT_CSS = """
     Breaches {
         height: auto;
-        border: round $panel-lighten-2;
+        border: round $foreground 30%;
         border-title-color: $foreground;
         padding: 0;
         background: $background;

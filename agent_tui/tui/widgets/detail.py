@@ -43,7 +43,7 @@ class Detail(Vertical):
     ALLOW_SELECT = False  # a drag of its border moves the split; its text can still be selected
     DEFAULT_CSS = """
     Detail {
-        border: round $panel-lighten-2;
+        border: round $foreground 30%;
         border-title-color: $foreground;
         border-subtitle-color: $foreground-muted;
 
@@ -143,8 +143,9 @@ class Detail(Vertical):
         lines = self._lines(width, self._scroll.size.height)
         if lines != self._shown:
             follows = self._tab is Tab.LOGS and self._scroll.is_vertical_scroll_end
+            same_height = self._shown is not None and len(lines) == len(self._shown)
             self._shown = lines
-            self._text.update(to_contents(lines))
+            self._text.update(to_contents(lines), layout=not same_height)  # a layout repaints the screen
             if follows:
                 self.call_after_refresh(self._scroll.scroll_end, animate=False)
 

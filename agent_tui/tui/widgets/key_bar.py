@@ -23,6 +23,7 @@ class KeyBar(Static, can_focus=False):
         height: 1;
         color: $footer-foreground;
         background: $footer-background;
+        padding: 0 1;
         text-wrap: nowrap;
         text-overflow: clip;
     }
@@ -56,12 +57,12 @@ class KeyBar(Static, can_focus=False):
             if binding.show and (priority := self._drop_priority(binding)) is not None
         ]
         room = self.content_size.width or self.app.size.width
-        while sum(key.cell_length + 1 for _, key in shown) - 1 > room and any(drop for drop, _ in shown):
+        while sum(key.cell_length + 2 for _, key in shown) - 2 > room and any(drop for drop, _ in shown):
             shown.remove(max(shown, key=lambda each: each[0]))
-        line = Content(" ").join([key for _, key in shown])
+        line = Content("  ").join([key for _, key in shown])
         if not line.is_same(self._line):
             self._line = line
-            self.update(line)
+            self.update(line, layout=False)
 
     def on_resize(self) -> None:
         self._show(self.screen)

@@ -25,7 +25,7 @@ class OptionsPanel(VerticalScroll):
     DEFAULT_CSS = """
     OptionsPanel {
         height: 1fr;
-        border: round $panel-lighten-2;
+        border: round $foreground 30%;
         border-title-color: $foreground;
         padding: 0 1;
         scrollbar-gutter: stable;

@@ -236,7 +236,7 @@ class Processes(Table[Entry]):
     ]
     DEFAULT_CSS = """
     Processes {
-        border: round $panel-lighten-2;
+        border: round $foreground 30%;
         border-title-color: $foreground;
         &:focus { border: round $accent; }
     }

@@ -101,4 +101,4 @@ class StatusLine(Static):
         line = notice_line(notice, now)
         if line != self._line:
             self._line = line
-            self.update(to_content(line))
+            self.update(to_content(line), layout=False)

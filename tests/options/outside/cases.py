@@ -146,7 +146,7 @@ async def running_job_is_given_time(rig: Rig) -> None:
 
 async def gives_up_at_once(rig: Rig) -> None:
     assert await rig.run.end() == 3
-    assert "ws://127.0.0.1:1" in rig.run.stderr
+    assert "127.0.0.1:1" in rig.run.stderr
 
 
 # -- over HTTP, and in what it prints -----------------------------------------------------------------
