@@ -8,7 +8,7 @@ import pytest
 from livekit import api
 from livekit.protocol.agent import JobStatus
 
-from tests.cli.support import EXAMPLES, Run, agent_tui, finished, save
+from tests.cli.support import AGENTS, EXAMPLES, Run, agent_tui, finished, save
 from tests.cli.test_roll_back import driven
 from tests.cli.test_servers import free_port, real_server
 from tests.nodes import in_turn, label, needs_node, newest_node, nodes, project, sdks
@@ -209,6 +209,55 @@ async def test_the_examples(tmp_path: Path, name: str) -> None:
     assert code == 0, (run.events, run.stderr)
     texts = [each["text"] for each in run.all("log")]
     assert sum(text.startswith("Servus, ") for text in texts) == 2
+
+
+def say(*turns: str) -> tuple[object, ...]:
+    said = [each for turn in turns for each in ("--say", turn)]
+    return with_node("--local", "--headless", "--json", "--port", 0, "--exit-when-idle", *said)
+
+
+@each_sdk
+async def test_a_conversation_with_the_talking_example(tmp_path: Path, sdk: Path) -> None:
+    write(project(tmp_path, sdk=sdk), {"agent.ts": (EXAMPLES / "talk_agent.ts").read_text()})
+    code, run = await finished(tmp_path / "agent.ts", *say("hello", "any room on Friday?", "thank you"))
+    assert code == 0, (run.events, run.stderr)
+    (started,) = run.all("session_started")
+    assert (started["session"], started["agent"], started["text_only"]) == (1, "receptionist", True)
+    replies = [
+        (each["turn"], each["text"].strip()) for each in run.all("message") if each["role"] == "assistant"
+    ]
+    assert replies == [
+        (0, "Good evening, this is the front desk. How can I help you?"),
+        (1, "You said: hello Ask me for a room on Friday or Saturday."),
+        (2, "These rooms are free: garden view, 90 €; attic, 75 €."),
+        (3, "You said: thank you Ask me for a room on Friday or Saturday."),
+    ]
+    (tool,) = run.all("tool_call")
+    assert (tool["turn"], tool["name"], tool["arguments"]) == (2, "findRooms", '{"day":"friday"}')
+    assert (tool["output"], tool["is_error"]) == ('["garden view, 90 €","attic, 75 €"]', False)
+    turns = run.all("turn_ended")
+    assert [(each["turn"], each["error"]) for each in turns] == [(1, None), (2, None), (3, None)]
+    assert all(0 < each["first_delta_ms"] < each["duration_ms"] for each in turns)
+    for number, text in replies[1:]:
+        deltas = [each["text"] for each in run.all("message_delta") if each["turn"] == number]
+        assert len(deltas) > 1
+        assert "".join(deltas).strip() == text
+    usage = run.all("usage")[-1]
+    assert usage["input_tokens"] > usage["output_tokens"] > 0
+    (ended,) = run.all("job_ended")
+    assert (ended["reason"], ended["exit_code"]) == ("all turns said", 0)
+
+
+@each_sdk
+async def test_turns_that_fail_or_hang_do_not_stop_the_next_one(tmp_path: Path, sdk: Path) -> None:
+    write(project(tmp_path, sdk=sdk), {"agent.mjs": (AGENTS / "js_talks.mjs").read_text()})
+    turns = say("raise", "hang", "billing")
+    code, run = await finished(tmp_path / "agent.mjs", *turns, "--turn-timeout", "1s")
+    assert code == 1
+    assert [each["error"] for each in run.all("session_error")] == ["scripted.LLM: no such model"]
+    errors = [each["error"] for each in run.all("turn_ended")]
+    assert errors == ["agent produced no response items", "no answer within 1 s", None]
+    assert [each["text"] for each in run.all("message")][-1] == "It is with billing."
 
 
 STAYS = """

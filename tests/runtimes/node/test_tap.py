@@ -176,7 +176,7 @@ async def test_a_conversation(tmp_path: Path, name: str, node: Path) -> None:
 
 
 async def test_a_job_whose_sessions_are_not_followed(tmp_path: Path) -> None:
-    agent = TALKS.replace("await session.start(", "session.on('close', () => console.log(session._textOnly));\nawait session.start(")  # fmt: skip
+    agent = TALKS.replace("await session.start(", "session.on('close', () => console.log(Boolean(session._textOnly)));\nawait session.start(")  # fmt: skip
     async with host_of(tmp_path, "talks.mjs", {"talks.mjs": agent}) as host:
         child = await host.launch()
         await until(child, ch.Ready)
