@@ -133,7 +133,7 @@ class TappedSession {
     if (!greeting || greeting.done() || this.session.agentState !== 'listening' || place < 0) return;
     [this.listening] = this.held.splice(place, 1);
     greeting.addDoneCallback(() => {
-      if (this.listening) this.send('session_data', { data: this.listening });
+      if (this.listening && !this.isClosed) this.send('session_data', { data: this.listening });
     });
   }
 
@@ -159,6 +159,7 @@ class TappedSession {
 
   /** Pass a request to the SDK's host, which answers it. */
   request(data) {
+    if (this.isClosed) return; // the stream has ended, too
     try {
       this.incoming.push(this.Message.fromJson(data, { ignoreUnknownFields: true }));
     } catch (error) {
@@ -193,7 +194,7 @@ class TappedSession {
   }
 
   forward(message) {
-    if (this.hasFailed) return;
+    if (this.hasFailed || this.isClosed) return;
     this.Message ??= message.constructor;
     let data;
     try {

@@ -210,6 +210,14 @@ function tapOn(voice) {
   return tap;
 }
 class SessionTransport {}
+class Message {
+  toJson() {
+    return { event: {} };
+  }
+  static fromJson(data) {
+    return data;
+  }
+}
 class SessionHost {
   constructor(transport) {
     this.transport = transport;
@@ -244,27 +252,57 @@ const sessions = () =>
   await session.start({ fails: true }).catch((error) => sent.push(['start', error.message]));
   await session.start({ inputOptions: { mine: 1 } });
   sent.push(['options', session.options]);
-  await session.start({});
+  await session.start({ message: new Message() });
   await session.output.transcription.captureText('in parts');
   session.output.transcription.flush();
   const error = { label: 'my.LLM', error: new Error('no key') };
   session.emit('close', { reason: 'error', error });
   session.emit('close', { reason: 'again' });
+  await new Promise((done) => setImmediate(done));
+  await session.host.transport.sendMessage(new Message());
   tap.receive({ case: 'session_request', value: { session: 2, data: { request: { request_id: 'r' } } } });
   tap.receive({ case: 'session_request', value: { session: 9, data: {} } });
   tap.receive({ case: 'interrupt_session', value: { session: 2 } });
   await new AgentSession().start({ message: {} });
+  await new Promise((done) => setImmediate(done));
   console.log(JSON.stringify(sent));
 })();
 """
 
 
-def test_what_an_sdk_may_lack() -> None:
-    tap = Path(agent_tui.child.__file__).parent / "node/tap.cjs"
-    command = [str(newest_node()), "-e", CASES, str(tap)]
+UNREAD = """
+const { Child } = require(process.argv[1]);
+const child = Object.assign(Object.create(Child.prototype), { unsent: 0 });
+const written = [];
+process.connected = true;
+process.send = (message, done) => written.push({ message, done });
+for (let i = 0; i < 2000; i++) child.offer('session_delta', { text: 'x' });
+const offered = written.length;
+child.send('session_data', { data: { text: 'half \\ud83d', list: ['\\ud83d'], at: new Date(0) } });
+const { value } = written.at(-1).message;
+for (const { done } of written.splice(0)) done();
+child.offer('session_delta', { text: 'y' });
+console.log(JSON.stringify([offered, value, written.length]));
+"""
+
+
+def printed(code: str, file: str) -> Any:
+    """Return the JSON that Node code prints; its argument is a file of `child/node`."""
+    path = Path(agent_tui.child.__file__).parent / "node" / file
+    command = [str(newest_node()), "-e", code, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    sent = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def test_a_host_that_does_not_read_loses_only_deltas() -> None:
+    offered, data, later = printed(UNREAD, "child.cjs")
+    assert (offered, later) == (1000, 1)
+    assert data == {"data": {"text": "half \ufffd", "list": ["\ufffd"], "at": "1970-01-01T00:00:00.000Z"}}
+
+
+def test_what_an_sdk_may_lack() -> None:
+    sent = printed(CASES, "tap.cjs")
     quiet = {"inputOptions": {"mine": 1, "audioEnabled": False}, "outputOptions": {"audioEnabled": False}}
     assert sent[:8] == [
         ["without SessionHost", {"old": True}],
@@ -272,8 +310,8 @@ def test_what_an_sdk_may_lack() -> None:
         ["start", "no room"],
         ["session_started", {"session": 2, "agent": "", "text_only": True}],
         ["options", quiet],
+        ["session_data", {"session": 2, "data": {"event": {}}}],
         ["session_delta", {"session": 2, "text": "in parts"}],
         ["session_closed", {"session": 2, "reason": "error", "error": "my.LLM: no key"}],
-        ["session_data", {"session": 2, "data": {"response": {"request_id": "r", "error": sent[7][1]["data"]["response"]["error"]}}}],
-    ]  # fmt: skip
+    ]
     assert sent[8:] == [["warn", "agent-tui cannot show session 3: message.toJson is not a function"]]
