@@ -33,7 +33,11 @@ class Tap {
         attached?.close('error', textOf(error));
         throw error;
       }
-      attached?.started();
+      try {
+        attached?.started();
+      } catch (error) {
+        tap.warn(attached.number, error);
+      }
     };
     const textOnly = Object.getOwnPropertyDescriptor(prototype, '_textOnly'); // since SDK 1.6
     if (!textOnly?.get) return;
@@ -116,11 +120,7 @@ class TappedSession {
     const { held } = this;
     this.held = null;
     for (const data of held) this.send('session_data', { data });
-    try {
-      this.followText();
-    } catch {
-      // the replies come whole
-    }
+    this.followText();
   }
 
   /**

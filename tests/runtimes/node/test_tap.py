@@ -233,6 +233,10 @@ class SessionHost {
 const sessions = () =>
   class AgentSession extends EventEmitter {
     output = {};
+    get currentAgent() {
+      if (this.options.hides) throw new RangeError('no agent');
+      return undefined;
+    }
     async start(options) {
       if (options.fails) throw new TypeError('no room');
       this.options = options;
@@ -264,6 +268,7 @@ const sessions = () =>
   tap.receive({ case: 'session_request', value: { session: 9, data: {} } });
   tap.receive({ case: 'interrupt_session', value: { session: 2 } });
   await new AgentSession().start({ message: {} });
+  await new AgentSession().start({ hides: true });
   await new Promise((done) => setImmediate(done));
   console.log(JSON.stringify(sent));
 })();
@@ -314,4 +319,7 @@ def test_what_an_sdk_may_lack() -> None:
         ["session_delta", {"session": 2, "text": "in parts"}],
         ["session_closed", {"session": 2, "reason": "error", "error": "my.LLM: no key"}],
     ]
-    assert sent[8:] == [["warn", "agent-tui cannot show session 3: message.toJson is not a function"]]
+    assert sent[8:] == [
+        ["warn", "agent-tui cannot show session 3: message.toJson is not a function"],
+        ["warn", "agent-tui cannot show session 4: no agent"],
+    ]
