@@ -212,7 +212,12 @@ class Engine:
 
     def _announce_start(self) -> None:
         self._bus.publish(
-            ev.Starting(agent_tui.__version__, str(self._config.agent), self._settings.options.agent_name)
+            ev.Starting(
+                agent_tui.__version__,
+                str(self._config.agent),
+                self._settings.options.agent_name,
+                self._follows_sessions,
+            )
         )
         self._bus.publish(ev.SettingsChanged(self._settings.current.view))
         self._bus.publish(self._config.interpreter.chosen())
@@ -336,17 +341,22 @@ class Engine:
         length = config.job_length_s
         if length is None and not server.chosen.media:
             length = config.unattended_job_length_s
-        has_media, production = server.chosen.media, self._settings.options.production
+        has_media = server.chosen.media
         return JobSettings(
             server.address.url,
             not has_media,
             server.address.api_secret,
             config.debug_port,
             length,
-            sessions=not production if config.sessions is None else config.sessions,
+            sessions=self._follows_sessions,
             text_only=not has_media if config.text_only is None else config.text_only,
             turn_timeout_s=config.turn_timeout_s,
         )
+
+    @property
+    def _follows_sessions(self) -> bool:
+        chosen = self._config.sessions
+        return not self._settings.options.production if chosen is None else chosen
 
     def _job_changed(self, record: JobRecord) -> None:
         if record.stage is Stage.ENDED:

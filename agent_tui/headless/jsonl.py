@@ -95,6 +95,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "version": e.version,
         "agent": e.agent,
         "agent_name": e.agent_name,
+        "sessions": e.sessions,
     },
     ev.InterpreterChosen: lambda e: {
         "event": "interpreter",

@@ -324,8 +324,7 @@ class Session:
         if self._turn is not None:
             self._finish(f"the session ended: {error or reason}" if self._turn.typed else "")
         while self._waiting:
-            self._waiting.popleft()
-            self._begin(typed=True)
+            self._begin(typed=True, text=self._waiting.popleft())
             self._finish(f"not sent: the session ended: {error or reason}")
         for answer in self._answers.values():
             if not answer.done():

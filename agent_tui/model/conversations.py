@@ -80,10 +80,14 @@ class TurnView(Struct, frozen=True):
     typed: bool
     started_at: float
     generation: int
+    text: str = ""
+    """What was typed; empty for speech."""
     entries: tuple[Entry, ...] = ()
     streaming: str = ""
     """The part of the reply that has come so far; empty once the reply is complete, and an entry."""
     first_delta_at: float | None = None
+    usage: Mapping[str, float] = field(default_factory=dict)
+    """What models have used during the turn: counts by name, such as input_tokens."""
     ended: se.TurnEnded | None = None
 
     @property
@@ -188,7 +192,7 @@ def _queued(session: SessionView, event: se.TurnQueued, ts: float) -> SessionVie
 
 
 def _turn_started(session: SessionView, event: se.TurnStarted, ts: float) -> SessionView:
-    turn = TurnView(event.turn, event.typed, ts, event.generation)
+    turn = TurnView(event.turn, event.typed, ts, event.generation, event.text)
     queued = session.queued
     if event.typed and event.text in queued:
         at = queued.index(event.text)
@@ -278,7 +282,15 @@ def _turn_ended(session: SessionView, event: se.TurnEnded, ts: float) -> Session
 
 
 def _usage(session: SessionView, event: se.UsageChanged, ts: float) -> SessionView:
-    return replace(session, usage={**session.usage, event.model: event})
+    before = session.usage.get(event.model)
+    session = replace(session, usage={**session.usage, event.model: event})
+    if not session.turns:
+        return session
+    turn = session.turns[-1]
+    used = dict(turn.usage)
+    for name, units in event.units.items():
+        used[name] = used.get(name, 0.0) + units - (before.units.get(name, 0.0) if before else 0.0)
+    return _with_turn(session, replace(turn, usage=used))
 
 
 def _ended(session: SessionView, event: se.SessionEnded, ts: float) -> SessionView:

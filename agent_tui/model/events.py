@@ -98,6 +98,8 @@ class Starting(Struct, frozen=True):
     version: str
     agent: str
     agent_name: str
+    sessions: bool = True
+    """Whether the sessions of jobs are followed."""
 
 
 class InterpreterChosen(Struct, frozen=True):

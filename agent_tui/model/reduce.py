@@ -50,7 +50,10 @@ def reduce(state: AppState, stamped: ev.Stamped) -> AppState:
 
 
 def _starting(state: AppState, event: ev.Starting, ts: float) -> AppState:
-    return replace(state, version=event.version, agent=event.agent, worker=WorkerView(since=ts))
+    worker = WorkerView(since=ts)
+    return replace(
+        state, version=event.version, agent=event.agent, follows_sessions=event.sessions, worker=worker
+    )
 
 
 def _interpreter(state: AppState, event: ev.InterpreterChosen, ts: float) -> AppState:

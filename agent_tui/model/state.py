@@ -295,6 +295,8 @@ class AppState(Struct, frozen=True):
     impaired: Mapping[str, tuple[float, Notice]] = field(default_factory=dict)
     """The parts that do not work: since when, in Unix seconds, and the newest notice about each."""
     tuning: TuningView = field(default_factory=TuningView)
+    follows_sessions: bool = True
+    """Whether agent-tui attaches to the sessions of jobs."""
     sessions: Sessions = field(default_factory=dict)
     """Open sessions, and the last `ENDED` sessions that have ended."""
     log_end: int = 0

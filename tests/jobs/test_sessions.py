@@ -208,6 +208,7 @@ async def test_the_end_of_a_session_ends_its_turns(closed: bool) -> None:
         f"the session ended: {why}",
         f"not sent: the session ended: {why}",
     ]
+    assert [each.text for each in bench.all(se.TurnStarted)] == ["one", "two"]
     assert len(bench.all(se.SessionEnded)) == 1
     with pytest.raises(UserError, match="no open session"):
         bench.job.say("three")

@@ -102,6 +102,17 @@ def test_swaps_are_entries_and_change_the_generation_if_they_reach_something() -
     )
 
 
+def test_a_turn_has_what_was_typed_and_what_its_models_used() -> None:
+    def used(tokens: float, model: str = "gpt-5") -> se.UsageChanged:
+        return se.UsageChanged(*KEY, model, "openai", {"input_tokens": tokens})
+
+    started = se.TurnStarted(*KEY, 1, True, 1, "one")
+    again = replace(started, turn=2, text="two")
+    session = after(used(100.0), started, used(140.0), used(7.0, "tts"), again, used(141.0))
+    assert [turn.text for turn in session.turns] == ["one", "two"]
+    assert [turn.usage for turn in session.turns] == [{"input_tokens": 47.0}, {"input_tokens": 1.0}]
+
+
 def test_an_ended_session_stays_and_the_oldest_are_dropped() -> None:
     sessions: Sessions = {}
     for number in range(1, ENDED + 3):
