@@ -7,13 +7,16 @@ PIP := -m pip --disable-pip-version-check --quiet
 SDKS := .venvs/sdk-old/.done .venvs/sdk-new/.done .venvs/js/.done .venvs/node-22/.done .venvs/node-24/.done
 TESTS ?= tests
 
-.PHONY: help run test check wheel format lock clean
+.PHONY: help run talk test check wheel format lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1  \t/p' Makefile
 
 run: $(VENV)/.done ## set up, then open the screen: the example agent, the embedded server, one test job
 	$(BIN)/agent-tui examples/native_agent.py --local --dispatch 1
+
+talk: $(VENV)/.done .venvs/sdk-new/.done ## set up, then talk to an example agent: no keys, no microphone
+	$(BIN)/agent-tui examples/talk_agent.py --python .venvs/sdk-new/bin/python --local --talk
 
 test: $(VENV)/.done sdks ## set up, then run all tests
 	$(BIN)/python -m compileall -q agent_tui

@@ -6,6 +6,7 @@ import os
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -59,6 +60,21 @@ def shown_path(path: Path, environ: Mapping[str, str], folder: Path | None = Non
     with suppress(OSError, ValueError):
         return f"~/{path.relative_to(home_folder(environ))}"
     return str(path)
+
+
+def create_stamped(folder: Path, stem: str, suffix: str, text: str) -> Path:
+    """Write a text to a new file named by the stem and the time; create the folder. Return the path.
+
+    Raise OSError.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for number in range(100):
+        path = folder / f"{stem}-{stamp}{f'-{number}' if number else ''}{suffix}"
+        with suppress(FileExistsError):
+            create_file(path, lambda file: file.write(text))
+            return path
+    raise FileExistsError(errno.EEXIST, "too many files of this second", str(folder))
 
 
 def create_file(path: Path, write: Write) -> None:

@@ -100,6 +100,12 @@ TEST_JOB_LENGTH_S = 10.0
 )
 @flag(
     Section.TEST_JOBS,
+    "--talk",
+    is_flag=True,
+    help="Start a test job, and open the screen ready to type to its agent.",
+)
+@flag(
+    Section.TEST_JOBS,
     "--turn-timeout",
     "turn_timeout_s",
     metavar="DURATION",
@@ -188,6 +194,7 @@ def run(
     text_only: bool | None,
     sessions: bool | None,
     job_length_s: float | None,
+    talk: bool,
     allow_remote: str,
     config_file: Path | None,
     python: str | None,
@@ -209,9 +216,13 @@ def run(
     """
     if say and sessions is False:
         raise UserError("--say needs the agent's sessions: leave out --no-sessions")
+    if talk and sessions is False:
+        raise UserError("--talk needs the agent's sessions: leave out --no-sessions")
     gc.disable()  # what is imported now stays until the end; collections would take a tenth of the start
     file = AgentProject.find(agent, given_flags(options), config_file, python, node, mask_env=not no_mask_env)
     screen = not (headless or as_json or exit_when_idle or say) and _has_terminal()
+    if talk and not screen:
+        raise UserError("--talk needs the screen: without one, use --say TEXT, or --say - for standard input")
     # In a thread, so that a child can already import the SDK while this process imports the screen.
     preparing = in_thread(file.run_config, start_method)
     if screen:
@@ -229,13 +240,15 @@ def run(
         memory_measure=memory_measure,
         job_length_s=job_length_s,
         unattended_job_length_s=TEST_JOB_LENGTH_S if exit_when_idle and not say else None,
-        sessions=True if say else sessions,
+        sessions=True if say or talk else sessions,
         text_only=text_only,
         turn_timeout_s=turn_timeout_s,
     )
     try:
         if screen:
-            return asyncio.run(_run_screen(config, dispatch, allow_remote, file.environment))
+            if talk:
+                dispatch = max(dispatch, 1)
+            return asyncio.run(_run_screen(config, dispatch, talk, allow_remote, file.environment))
         headless_run = _run_headless(
             config,
             json=as_json,
@@ -273,7 +286,7 @@ def _collect_from_now_on() -> None:
 
 
 async def _run_screen(
-    config: "RunConfig", dispatch: int, allow_remote: str, environment: "Environment"
+    config: "RunConfig", dispatch: int, talk: bool, allow_remote: str, environment: "Environment"
 ) -> int:
     from agent_tui.tui.actions import ACTIONS
     from agent_tui.tui.app import AgentTuiApp
@@ -298,6 +311,7 @@ async def _run_screen(
         make_engine,
         agent=str(config.agent),
         dispatch=dispatch,
+        talk=talk,
         confirmed_host=allow_remote,
         preferences=preferences,
         ui_state=ui_state,

@@ -15,6 +15,7 @@ from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.log_view import LogView
 from agent_tui.tui.widgets.problems import problems
 from agent_tui.tui.widgets.processes import Processes
+from agent_tui.tui.widgets.talk_pane import TalkPane
 
 
 def _always(state: AppState) -> bool:
@@ -182,8 +183,32 @@ ACTIONS: tuple[Action, ...] = (
         "job",
         ("j",),
         "Jobs",
-        "List running and recently ended jobs. Enter on a job, or on a process, opens the job's page.",
+        "List running and recently ended jobs. Enter on a job opens its page.",
         "Processes",
+    ),
+    Action(
+        "talk",
+        ("C",),
+        "Conversation",
+        "Show the conversation with the selected job's agent on a full page. Enter on a job shows it in the "
+        "tab Talk; Enter again moves to the line in which you type.",
+        "Processes",
+    ),
+    Action(
+        "interrupt",
+        ("ctrl+g",),
+        "Interrupt",
+        "Cut off the reply of the agent that the tab Talk shows.",
+        "Processes",
+        target=TalkPane,
+    ),
+    Action(
+        "inspect",
+        ("I",),
+        "LLM context",
+        "Show what the LLM of the session in the tab Talk will see: instructions, tools, and items.",
+        "Processes",
+        target=TalkPane,
     ),
     Action(
         "breaches",
@@ -456,7 +481,7 @@ ACTIONS: tuple[Action, ...] = (
         "next_tab",
         ("right_square_bracket",),
         "Next tab",
-        "Show the next tab about the selected row: job, logs, memory, stacks, options.",
+        "Show the next tab about the selected row: talk, job, logs, memory, stacks, options.",
         "General",
     ),
     Action(

@@ -51,6 +51,7 @@ from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.splits import SplitBody
 from agent_tui.tui.widgets.start_pane import StartPane
 from agent_tui.tui.widgets.status_line import Notice, StatusLine, load_notice
+from agent_tui.tui.widgets.talk_pane import TalkPane
 from agent_tui.tui.widgets.text import one_line
 
 if TYPE_CHECKING:  # what the first frame does not need
@@ -75,8 +76,8 @@ NOTICES = 50
 WIDGET_KEY = 2
 """The drop priority of the focused widget's own keys in the footer."""
 
-INPUT_KEYS = ("ctrl+left", "ctrl+right")
-"""Keys that a focused input uses itself."""
+SHARED_KEYS = ("ctrl+left", "ctrl+right", "ctrl+g")
+"""Keys that a focused input or page uses itself."""
 
 P = TypeVar("P", bound=Widget)
 
@@ -109,7 +110,7 @@ class AgentTuiApp(App[int]):
             show=bool(action.footer) and key == action.keys[0],
             tooltip=action.help,
             # Also while another widget or a page has the focus; and before the keys that were typed after it.
-            priority=(key.startswith(("ctrl+", "f1")) and key not in INPUT_KEYS) or action.takes_keys,
+            priority=(key.startswith(("ctrl+", "f1")) and key not in SHARED_KEYS) or action.takes_keys,
             id=action.name,
         )
         for action in ACTIONS
@@ -122,6 +123,7 @@ class AgentTuiApp(App[int]):
         *,
         agent: str = "",
         dispatch: int = 0,
+        talk: bool = False,
         confirmed_host: str = "",
         preferences: Preferences = Preferences(),  # noqa: B008  it is frozen
         ui_state: Path | None = None,
@@ -130,7 +132,8 @@ class AgentTuiApp(App[int]):
     ) -> None:
         """Create the app. `agent` is the agent file's path, shown until the engine is running.
 
-        `dispatch` test jobs start once the worker is ready. `ui_state` is the file of the UI state; without
+        `dispatch` test jobs start once the worker is ready. With `talk`, the first session that starts is
+        shown, ready to type. `ui_state` is the file of the UI state; without
         it, nothing is saved.
         """
         super().__init__()
@@ -139,7 +142,7 @@ class AgentTuiApp(App[int]):
         """The registry, with the user's keys."""
         self.moves = preferences.moves
         """Keys that act as another one, wherever no text is typed."""
-        self._preferences = preferences
+        self.preferences = preferences
         for own in OWN_THEMES:
             self.register_theme(own)
         self.set_keymap(preferences.bindings)
@@ -154,6 +157,7 @@ class AgentTuiApp(App[int]):
         self.state = AppState(agent=agent)
         """The state that the last paint showed."""
         self._first_dispatch = dispatch
+        self._talk = talk
         self._started = now()
         self.summary = ""
         """What the terminal keeps after the screen has closed; empty unless the engine ended by itself."""
@@ -210,6 +214,7 @@ class AgentTuiApp(App[int]):
         yield KeyBar(self._drop_priority, footer_order)
 
     def on_mount(self) -> None:
+        self.panel(TalkPane).limits = self.preferences.limits
         self.show()
         self.panel(Processes).focus()
         self.ui_state.restore()
@@ -309,11 +314,25 @@ class AgentTuiApp(App[int]):
             self._notify_tuned(before)
             self._notify_loaded(before)
         self.painted.publish(self.state)
+        if self._talk and self.state.sessions:
+            self._show_first_talk(next(iter(self.state.sessions.values())).job_id)
         if self._first_dispatch and self.state.is_ready_for_tests(self.in_force.num_idle_processes):
             count, self._first_dispatch = self._first_dispatch, 0
             self.run_worker(
                 self._guarded(lambda: self.action_handlers.make(cmd.Dispatch(count))), group="actions"
             )
+
+    def _show_first_talk(self, job_id: str) -> None:
+        """Select the job's process and, unless the user has moved the focus, start to type to its agent."""
+        job, processes = self.state.jobs.get(job_id), self.panel(Processes)
+        if job is None or not job.process_id or self.focused is not processes:
+            self._talk = False
+            return
+        processes.choose(job.process_id)
+        if processes.chosen == job.process_id:
+            self._talk = False
+            self.show()
+            self.action_handlers.start_typing()
 
     def _notify_lost(self, before: AppState) -> None:
         """Notify why a dispatch was lost."""
@@ -461,7 +480,29 @@ class AgentTuiApp(App[int]):
 
     @on(Processes.JobRequested)
     def job_requested(self, event: Processes.JobRequested) -> None:
-        self.run_worker(self._guarded(lambda: self.action_handlers.open(event.job_id)), group="actions")
+        self.run_worker(self._guarded(lambda: self.action_handlers.talk_to(event.job_id)), group="actions")
+
+    @on(TalkPane.Said)
+    def said(self, event: TalkPane.Said) -> None:
+        self.run_worker(self._guarded(lambda: self.action_handlers.say(event.pane, event.command)))
+
+    @on(TalkPane.InterruptRequested)
+    def interrupt_requested(self, event: TalkPane.InterruptRequested) -> None:
+        self.run_worker(self._guarded(lambda: self.ask(event.command, quiet=True)), group="actions")
+
+    @on(TalkPane.ContextRequested)
+    def context_requested(self, event: TalkPane.ContextRequested) -> None:
+        handlers = self.action_handlers
+        self.run_worker(self._guarded(lambda: handlers.open_context(event.command)), group="actions")
+
+    @on(TalkPane.SaveRequested)
+    def save_requested(self, event: TalkPane.SaveRequested) -> None:
+        handlers = self.action_handlers
+        self.run_worker(self._guarded(lambda: handlers.save_talk(event.session)), group="actions")
+
+    @on(TalkPane.Left)
+    def talk_left(self) -> None:
+        self.panel(Processes).focus()
 
     # -- helpers -----------------------------------------------------------------------------------------
 
@@ -479,7 +520,7 @@ class AgentTuiApp(App[int]):
     def exports(self) -> Path:
         """The folder of screenshots and exported logs. Raises UserError for a user without a home folder."""
         try:
-            return self._preferences.exports or default_exports(os.environ)
+            return self.preferences.exports or default_exports(os.environ)
         except OSError as error:
             raise UserError(f"no folder for exports: {error.strerror} · or set screen.exports") from None
 

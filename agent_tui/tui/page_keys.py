@@ -21,10 +21,47 @@ KEY_TABLES: tuple[KeyTable, ...] = (
         "Process table",
         ("Processes",),
         (
-            ("enter", "Open the page of the process's job; for a process without jobs, say what it is for."),
+            (
+                "enter",
+                "Open the conversation with the job's agent, then type to it; for a process without jobs, "
+                "say what it is for.",
+            ),
             ("delete", "End its job, like `x`."),
         ),
     ),
+    KeyTable(
+        "Talk",
+        ("TalkPane", "TalkView"),
+        (
+            ("up down", "Select the previous or next message, tool call, or line of figures."),
+            ("pageup pagedown", "Scroll one page."),
+            ("home end", "Go to the start; go to the newest message and follow."),
+            ("space", "Unfold the selected tool call, message, or waterfall, or fold it again."),
+            ("enter", "Unfold what is selected, or else type to the agent."),
+            ("left right", "Show the previous or next session of the job."),
+            ("ctrl+g", "Cut off the agent's reply."),
+            ("I", "Show what the LLM will see: instructions, tools, and items."),
+            ("slash n N m", "Find a text; go to the next or previous match; keep only matches."),
+            ("y", "Copy the selected message, or the last one."),
+            ("f z Z", "Follow; fold or unfold what is selected, or everything."),
+            ("X", "Save the conversation as Markdown or JSON."),
+            ("ctrl+o", "Show only what matches the search, or everything again."),
+            ("escape", "End the search, then go back."),
+        ),
+    ),
+    KeyTable(
+        "Typing to the agent",
+        ("TalkInput",),
+        (
+            ("enter", "Send the turn. It waits until the turns before it have ended."),
+            ("up down", "Bring back the previous or next turn that was sent."),
+            ("pageup pagedown", "Scroll the conversation."),
+            ("escape", "Go back to where the focus was."),
+        ),
+    ),
+    KeyTable("Find in a conversation", ("TalkFind",), (("up down", "Go to the previous or next match."),)),
+    KeyTable("Conversation", ("TalkPage",), (("escape q", "Close."),)),
+    KeyTable("LLM context", ("ContextPage",), (("r", "Ask again."), ("c y", "Copy the context as JSON."))),
     KeyTable(
         "All lists",
         ("Listing", "FilterLine", "Table"),
@@ -90,6 +127,7 @@ KEY_TABLES: tuple[KeyTable, ...] = (
             ("j k", "Scroll down or up."),
             ("space", "Show or hide the frames of libraries in the traceback."),
             ("e", "Open the line that failed in your editor."),
+            ("C", "Show the conversation with its agent."),
         ),
     ),
     KeyTable(

@@ -10,6 +10,7 @@ from textual.theme import BUILTIN_THEMES, Theme
 from agent_tui.files import state_folder
 from agent_tui.model.errors import UserError
 from agent_tui.tui.actions import Action, key_name
+from agent_tui.tui.widgets.talk_steps import DEFAULT_LIMITS, Limits
 
 HIGH_CONTRAST = Theme(
     name="high-contrast",
@@ -84,6 +85,10 @@ OWN_THEMES = (DARK, LIGHT, HIGH_CONTRAST)
 THEMES = (*BUILTIN_THEMES, *(theme.name for theme in OWN_THEMES))
 
 
+LIMITS = {"slow_turn_ms": "turn_ms", "slow_part_ms": "part_ms"}
+"""The keys of the limits, and the fields of `Limits`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Keymap:
     """A set of keys. Names of keys are in Textual's spelling."""
@@ -112,7 +117,9 @@ class Preferences:
     moves: Mapping[str, str] = field(default_factory=dict)
     """The keymap's keys that act as another one, wherever no text is typed."""
     exports: Path | None = None
-    """The folder of screenshots and exported logs; None for the default, `default_exports`."""
+    """The folder of screenshots, logs, and conversations; None for the default, `default_exports`."""
+    limits: Limits = DEFAULT_LIMITS
+    """Which turns of a conversation are slow."""
 
     @property
     def bindings(self) -> dict[str, str]:
@@ -122,8 +129,9 @@ class Preferences:
 
 def read_preferences(table: Mapping[str, object], where: str, actions: Sequence[Action]) -> Preferences:
     """Read the table of the file `where`. Raises UserError for invalid names and values."""
-    for name in table.keys() - {"theme", "keymap", "keys", "exports"}:
-        known = "screen.theme, screen.keymap, screen.exports, or [screen.keys]"
+    single = ("theme", "keymap", "exports", *LIMITS)
+    for name in table.keys() - {"keys", *single}:
+        known = f"{', '.join(f'screen.{each}' for each in single)}, or [screen.keys]"
         raise UserError(f"screen.{name} ({where}) is unknown: use {known}")
     theme = table.get("theme", "")
     if not isinstance(theme, str) or (theme and theme not in THEMES):
@@ -137,7 +145,19 @@ def read_preferences(table: Mapping[str, object], where: str, actions: Sequence[
     keymap = _keymap(table.get("keymap", ""), where)
     chosen = {**keymap.keys, **read}
     _refuse_clashes(remapped(actions, chosen), chosen, keymap.moves, where)
-    return Preferences(theme, chosen, keymap.moves, _exports(table.get("exports", ""), where))
+    limits = replace(
+        DEFAULT_LIMITS, **{LIMITS[name]: _ms(name, table[name], where) for name in LIMITS if name in table}
+    )
+    return Preferences(theme, chosen, keymap.moves, _exports(table.get("exports", ""), where), limits)
+
+
+def _ms(name: str, value: object, where: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise UserError(
+            f"screen.{name} = {value!r} ({where}) is not a number of milliseconds: use one such as 1500, "
+            "or 0 for no limit"
+        )
+    return float(value)
 
 
 def default_exports(environ: Mapping[str, str]) -> Path:

@@ -1,11 +1,10 @@
 """Save a screenshot as an SVG file, with secrets masked."""
 
-import time
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from agent_tui.files import create_file
+from agent_tui.files import create_stamped
 from agent_tui.options.kinds import MASK
 
 SHORTEST = 8
@@ -26,13 +25,4 @@ def save(svg: str, folder: Path) -> Path:
 
     The folder is created if it does not exist.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    for number in range(100):
-        path = folder / f"agent-tui-{stamp}{f'-{number}' if number else ''}.svg"
-        try:
-            create_file(path, lambda file: file.write(svg))
-        except FileExistsError:
-            continue
-        return path
-    raise FileExistsError(f"too many screenshots in {folder}")
+    return create_stamped(folder, "agent-tui", ".svg", svg)

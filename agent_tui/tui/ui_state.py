@@ -26,7 +26,7 @@ class UiState(Struct, frozen=True, omit_defaults=True):
 
     theme: str = ""
     """The theme that was picked in the palette."""
-    tab: Tab = Tab.JOB
+    tab: Tab = Tab.TALK
     splits: dict[str, Share] = {}
     """Shares by the value of `Split`."""
     sort: dict[str, Order] = {}

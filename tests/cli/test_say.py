@@ -155,6 +155,19 @@ async def test_sessions_can_be_left_alone() -> None:
     assert "--say needs the agent's sessions: leave out --no-sessions" in run.stderr
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--talk",), "--talk needs the screen: without one, use --say TEXT"),
+        (("--talk", "--no-sessions"), "--talk needs the agent's sessions: leave out --no-sessions"),
+    ],
+)
+async def test_talk_needs_the_screen_and_sessions(flags: tuple[str, ...], said: str) -> None:
+    code, run = await finished(TALKS, "--local", *flags)
+    assert code == 2
+    assert said in run.stderr
+
+
 @each_sdk()
 async def test_without_sessions_nothing_is_reported(sdk_python: Path) -> None:
     code, run = await finished(

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from agent_tui.model import events as ev
+from agent_tui.model import session_events as se
 from agent_tui.model.child import MemoryMeasure, ProcessKind
 from agent_tui.model.logs import LogLevel
 from tests.fakes.engine import FakeEngine
@@ -265,6 +266,68 @@ def memory(engine: FakeEngine) -> None:
     engine.clock.advance(4.0)
 
 
+TALKING = "AJ_k3Lm9QxTzW2a"
+"""The job of `demo-1`, which has a conversation in the history `talk`."""
+
+
+def said(
+    turn: int, role: se.Role, text: str, generation: int = 1, session: int = 1, **more: object
+) -> se.MessageAdded:
+    interrupted = bool(more.pop("interrupted", False))
+    return se.MessageAdded(TALKING, session, turn, role, text, interrupted, generation, **more)  # type: ignore[arg-type]
+
+
+def talk(engine: FakeEngine) -> None:
+    """A conversation of the first job: a greeting, four turns, one of them running, and a queue."""
+    busy(engine)
+    key = (TALKING, 1)
+    you, agent = se.Role.USER, se.Role.ASSISTANT
+
+    def after(seconds: float, *events: se.SessionEvent) -> None:
+        engine.clock.advance(seconds)
+        engine.publish(*events)
+
+    def used(tokens: float) -> se.UsageChanged:
+        return se.UsageChanged(
+            *key, "gpt-5", "openai", {"input_tokens": tokens, "output_tokens": tokens / 10}
+        )
+
+    engine.publish(
+        se.SessionStarted(*key, "receptionist", True, 1), se.AgentStateChanged(*key, "speaking"), used(100.0)
+    )
+    after(0.4, said(0, agent, "Good evening, this is the front desk. How can I help you?"))
+    after(3.0, se.TurnQueued(*key, "any room on Friday?"))
+    after(0.0, se.TurnStarted(*key, 1, True, 1, "any room on Friday?"), said(1, you, "any room on Friday?"))
+    arguments, rooms = '{"day": "Fri"}', "['garden view, 90 €', 'attic, 75 €']"
+    after(0.312, se.ToolStarted(*key, 1, "find_rooms", arguments, "c1"))
+    after(0.120, se.ToolCalled(*key, 1, "find_rooms", arguments, rooms, False, 120.0, "c1"))
+    after(0.180, se.MessageDelta(*key, 1, "Yes, "))
+    after(
+        0.3,
+        used(512.0),
+        said(1, agent, "Yes, two are free: the garden view for 90 €, and the attic for 75 €."),
+    )
+    after(0.0, se.TurnEnded(*key, 1, True, 912.0, 612.0, {"llm_ttft": 171.0}))
+    after(4.0, se.TurnStarted(*key, 2, True, 2, "And is it quiet, and who do I pay?"))
+    after(0.1, said(2, you, "And is it quiet, and who do I pay?", 2))
+    after(0.9, se.ToolStarted(*key, 2, "ask_owner", '{"about": "noise"}', "c2"))
+    after(1.7, se.ToolCalled(*key, 2, "ask_owner", '{"about": "noise"}', "no answer", True, 1700.0, "c2"))
+    after(0.1, se.HandedOff(*key, 2, "receptionist", "billing"))
+    after(0.2, se.MessageDelta(*key, 2, "I could not reach the owner"))
+    after(0.2, said(2, agent, "I could not reach the owner; as for", 2, interrupted=True))
+    after(0.0, used(900.0), se.TurnEnded(*key, 2, True, 3200.0, 3000.0, {}))
+    after(2.0, se.TurnStarted(*key, 3, True, 2, "hello?"), said(3, you, "hello?", 2))
+    after(1.0, se.SessionFailed(*key, "llm", "APIStatusError: 429 Too Many Requests"))
+    after(1.0, se.TurnEnded(*key, 3, True, 2000.0, None, {}, "the LLM failed"))
+    after(
+        1.0,
+        se.TurnStarted(*key, 4, True, 2, "Then I take the attic."),
+        said(4, you, "Then I take the attic.", 2),
+    )
+    after(0.1, se.AgentStateChanged(*key, "speaking"), se.MessageDelta(*key, 4, "Lovely, the attic is"))
+    after(0.1, se.TurnQueued(*key, "for two nights"))
+
+
 ALL = {
     "starting": starting,
     "idle": idle,
@@ -277,4 +340,5 @@ ALL = {
     "agents-js": agents_js,
     "lost": lost,
     "memory": memory,
+    "talk": talk,
 }

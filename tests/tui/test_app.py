@@ -132,7 +132,7 @@ async def test_the_footer_names_the_keys_of_the_focused_panel() -> None:
         await pilot.press("3")
         await until(lambda: str(bar.render()) != processes)
         logs = str(bar.render())
-        for key in ("Open", "x End", "R Restart", "s Stacks"):
+        for key in ("Talk", "x End", "R Restart", "s Stacks"):
             assert key in processes
             assert key not in logs
         for key in ("f Follow", "F Filter", "z Fold"):

@@ -146,11 +146,11 @@ async def test_brackets_and_clicks_select_tabs() -> None:
             await pilot.press("right_square_bracket")
             await pilot.pause()
         assert seen == list(Tab)
-        assert detail.tab is Tab.JOB
+        assert detail.tab is Tab.TALK
         await pilot.press("left_square_bracket")
         await until(lambda: detail.tab is Tab.OPTIONS)
         assert app.query_one(OptionsPanel).display
-        assert await pilot.click(Detail, offset=(20, 0))
+        assert await pilot.click(Detail, offset=(28, 0))
         await until(lambda: detail.tab is Tab.MEMORY)
         assert not app.query_one(OptionsPanel).display
 
@@ -159,7 +159,7 @@ async def test_the_logs_of_the_selected_job_arrive_in_its_tab() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
-        await pilot.press("right_square_bracket")
+        await pilot.press("right_square_bracket", "right_square_bracket")
         await until(lambda: "user said hello in demo-1" in shown(app))
         assert "demo-2" not in shown(app)
         engine.log("and goodbye", process="p1")

@@ -169,21 +169,13 @@ async def test_e_opens_the_failing_line(agent_file: Path, monkeypatch: pytest.Mo
         await until(lambda: any("no failing line" in each.text for each in app.notices))
 
 
-async def test_enter_on_a_process_opens_its_job(agent_file: Path) -> None:
+async def test_enter_on_a_process_without_a_job_says_what_it_is_for(agent_file: Path) -> None:
     engine = FakeEngine()
     crashed(engine, agent_file)
     async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
         table = app.query_one(Processes)
         table.focus()
         await pilot.press("home")
-        selected = table.selected
-        assert selected is not None
-        await pilot.press("enter")
-        await until(lambda: isinstance(app.screen, JobPage))
-        assert isinstance(app.screen, JobPage)
-        assert app.screen._job_id == selected.job_id
-        await pilot.press("escape")
-        await until(lambda: len(app.screen_stack) == 1)
         idle = next(at for at, id in enumerate(table._order) if app.state.processes[id].job_id is None)
         table.move_cursor(row=idle)
         await pilot.press("enter")

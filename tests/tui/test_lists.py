@@ -163,5 +163,5 @@ async def test_the_footer_of_a_list_starts_with_its_own_key() -> None:
     async with opened(PLACES["processes"]) as (app, pilot, _):
         await pilot.pause()
         words = str(app.query_one(KeyBar).render()).split()
-        assert words[1] == "Open"
+        assert words[1] == "Talk"
         assert words.index("Find") < words.index("Copy") < words.index("Quit")

@@ -14,6 +14,7 @@ from agent_tui.tui.actions import ACTIONS
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.preferences import THEMES, Preferences, read_preferences, remapped
 from agent_tui.tui.screens.log_pages import LogExport
+from agent_tui.tui.widgets.talk_steps import DEFAULT_LIMITS, Limits
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
@@ -41,6 +42,12 @@ def read(**table: object) -> Preferences:
         ({"exports": 3}, "screen.exports = 3 (agent-tui.toml) is not a folder"),
         ({"exports": "~nobody-here/x"}, "is not a folder"),
         ({"exports": "a\0b"}, "is not a folder"),
+        (
+            {"slow_turn_ms": "1s"},
+            "screen.slow_turn_ms = '1s' (agent-tui.toml) is not a number of milliseconds",
+        ),
+        ({"slow_part_ms": -1}, "is not a number of milliseconds"),
+        ({"slow_part_ms": True}, "is not a number of milliseconds"),
         ({"keys": "w"}, "is not a table"),
         ({"keys": {"fly": "w"}}, "screen.keys.fly (agent-tui.toml) is not an action"),
         ({"keys": {"reload": ""}}, "is not a key"),
@@ -53,6 +60,11 @@ def test_invalid_preferences_are_one_line_errors(table: dict[str, object], said:
         read(**table)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_the_limits_of_slow_turns() -> None:
+    assert read().limits == DEFAULT_LIMITS
+    assert read(slow_turn_ms=900, slow_part_ms=0).limits == Limits(turn_ms=900.0, part_ms=0.0)
 
 
 def test_keys_may_be_swapped_and_several() -> None:

@@ -26,6 +26,7 @@ from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.page import Page
 from agent_tui.tui.screens.pick import Pick
 from agent_tui.tui.screens.remote_guard import RemoteGuard
+from agent_tui.tui.screens.talk import ContextPage, TalkPage
 from agent_tui.tui.screens.tuning import TuningPage
 from agent_tui.tui.screens.tuning_forms import SweepForm, TestLoadForm
 from agent_tui.tui.screens.worker import WorkerPage
@@ -139,6 +140,7 @@ PAGES: dict[str, tuple[str, list[str], type[Screen[Any]]]] = {
     "worker of an agents-js file": ("agents-js", ["i"], WorkerPage),
     "jobs": ("busy", ["j"], JobsPage),
     "job": ("busy", ["j", "enter"], JobPage),
+    "talk": ("talk", ["C"], TalkPage),
     "breaches": ("busy", ["B"], BreachesPage),
     "generations": ("stale", ["g"], GenerationsPage),
     "options": ("busy", ["E"], OptionsPage),
@@ -146,9 +148,9 @@ PAGES: dict[str, tuple[str, list[str], type[Screen[Any]]]] = {
 }
 """A state, the keys that open the page, and the page's class."""
 
-OF_PANELS = ("find", "filter", "command", "copy", "log filters")
+OF_PANELS = ("find", "filter", "command", "copy", "log filters", "talk")
 SMALL = ("job", "generations", "tuning", "options")
-ELSEWHERE = {QuitQuestion, RemoteGuard, LogRecord, LogExport}
+ELSEWHERE = {QuitQuestion, RemoteGuard, LogRecord, LogExport, ContextPage}
 """Questions, and pages that show a time or a path; other tests cover them."""
 
 

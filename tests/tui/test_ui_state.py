@@ -91,7 +91,7 @@ async def test_what_the_user_changes_is_restored_at_the_next_start(
     monkeypatch.chdir(project)
     async with screen(file) as (app, pilot):
         fresh = shown(app)
-        await press(pilot, "<", "<", "{", "]", "]", "S")
+        await press(pilot, "<", "<", "{", "]", "]", "]", "S")
         app.theme = "nord"
         app.panel(LogPane).wrap = True
         app.panel(LogPane).chosen = Chosen(level=LogLevel.WARN, owners=frozenset({"p1"}))
@@ -140,7 +140,7 @@ async def test_it_is_saved_a_moment_after_a_change_not_at_each_key(
         assert read_ui_state(file).splits == {"columns": app.panel(SplitBody).shares[Split.COLUMNS]}
         await press(pilot, "]")
     assert len(written) == 2, "the second one when the screen closed"
-    assert read_ui_state(file).tab is Tab.LOGS
+    assert read_ui_state(file).tab is Tab.JOB
 
 
 async def test_nothing_is_written_while_nothing_changes(file: Path) -> None:
@@ -192,7 +192,7 @@ async def test_a_broken_file_is_ignored_with_one_line(file: Path) -> None:
         assert (notice.text, notice.failed) == (f"layout not restored: {why} · {file}", True)
         assert not app.panel(SplitBody).shares
         await press(pilot, "]")
-    assert read_ui_state(file) == UiState(tab=Tab.LOGS), "the next change replaces it"
+    assert read_ui_state(file) == UiState(tab=Tab.JOB), "the next change replaces it"
 
 
 async def test_a_folder_in_place_of_the_file_does_no_harm(file: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from agent_tui.model import commands as cmd
+from agent_tui.model.conversations import SessionView
 from agent_tui.model.dispatches import last_room
 from agent_tui.model.errors import ExitCode, UserError
 from agent_tui.model.events import ProcessState
@@ -29,8 +30,11 @@ from agent_tui.tui.screens.jobs import JobsPage
 from agent_tui.tui.screens.log_pages import LogExport
 from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.screens.pick import Pick
+from agent_tui.tui.screens.talk import ContextPage, TalkPage
 from agent_tui.tui.screens.worker import WorkerPage
 from agent_tui.tui.screenshot import masked, save
+from agent_tui.tui.talk_export import FORMS, JSON
+from agent_tui.tui.talk_export import save as save_talk
 from agent_tui.tui.ui_state_keeper import JOBS
 from agent_tui.tui.widgets.command_bar import CommandBar
 from agent_tui.tui.widgets.copyable import JOIN_LINK
@@ -43,6 +47,7 @@ from agent_tui.tui.widgets.problems import problems
 from agent_tui.tui.widgets.processes import SERVICES, Processes
 from agent_tui.tui.widgets.splits import Split, SplitBody
 from agent_tui.tui.widgets.start_pane import StartPane
+from agent_tui.tui.widgets.talk_pane import TalkPane
 from agent_tui.tui.widgets.text import one_line, project_path
 
 if TYPE_CHECKING:
@@ -174,11 +179,63 @@ class ActionHandlers(Handlers):
 
     async def open(self, job_id: str | None) -> None:
         """Open the page of one job."""
+        self._check_job(job_id)
+        assert job_id is not None
+        await self.app.push_screen_wait(JobPage(self.context, job_id))
+
+    def _check_job(self, job_id: str | None) -> None:
+        """Raise UserError if there is no job, which says what the selected process is for."""
         if job_id is None:
             process = self.app.panel(Processes).selected
             service = None if process is None else SERVICES.get(process.kind)
             raise UserError(service or "no job to open: this process has not run one yet")
-        await self.app.push_screen_wait(JobPage(self.context, job_id))
+
+    async def talk_to(self, job_id: str | None) -> None:
+        """Open the tab Talk; if it is open, move the focus into it."""
+        self._check_job(job_id)
+        dashboard, detail = self.app.screen_stack[0], self.app.panel(Detail)
+        is_hidden = dashboard.has_class("-narrow") and not dashboard.has_class("-detail")
+        was_open = detail.tab is Tab.TALK and not is_hidden
+        self._open_tab(Tab.TALK)
+        if was_open:
+            detail.type()
+
+    def start_typing(self) -> None:
+        """Open the tab Talk, and move the focus into it once it is laid out."""
+        self._open_tab(Tab.TALK)
+        self.app.call_after_refresh(self.app.panel(TalkPane).type)
+
+    async def say(self, pane: TalkPane, command: cmd.Say) -> None:
+        """Send a turn; one that is refused goes back to the line that it was typed in."""
+        result = await self.app.ask(command, quiet=True)
+        if not result.ok:
+            pane.restore(command)
+
+    async def talk(self) -> None:
+        """Open the page with the conversation of the selected job."""
+        job_id = self._selected_job
+        self._check_job(job_id)
+        assert job_id is not None
+        await self.app.push_screen_wait(TalkPage(self.context, job_id))
+
+    async def open_context(self, command: cmd.InspectSession) -> None:
+        """Show what the LLM of a session will see."""
+        await self.app.push_screen_wait(ContextPage(self.context, command))
+
+    async def save_talk(self, session: SessionView) -> None:
+        """Save a conversation, in the form that the user picks."""
+        folder = self.app.exports
+        shown = project_path(str(folder))
+        forms = {name: f"to read: a {suffix} file in {shown}" for name, (suffix, _) in FORMS.items()}
+        forms[JSON] = f"to process: a .json file in {shown}"
+        form = await self.app.push_screen_wait(Pick("Save conversation", forms))
+        if form is None:
+            return
+        try:
+            path = await asyncio.to_thread(save_talk, session, form, folder)
+        except OSError as error:
+            raise UserError(f"conversation not saved to {shown}: {error.strerror or error}") from None
+        self.app.notify_line(f"saved {project_path(str(path))}")
 
     async def breaches(self) -> None:
         await self.open_breaches()

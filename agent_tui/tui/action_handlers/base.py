@@ -17,4 +17,4 @@ class Handlers:
     @property
     def context(self) -> PageContext:
         """The context that live pages get."""
-        return PageContext(self.app.engine, lambda: self.app.state, self.app.now)
+        return PageContext(self.app.engine, lambda: self.app.state, self.app.now, self.app.preferences.limits)

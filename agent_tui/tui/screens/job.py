@@ -18,6 +18,7 @@ from agent_tui.model.state import LIVE_PHASES, JobView
 from agent_tui.tui.editor import open_in_editor
 from agent_tui.tui.job_log import JobLog
 from agent_tui.tui.screens.page import LivePage, PageContext
+from agent_tui.tui.screens.talk import TalkPage
 from agent_tui.tui.widgets.job_text import (
     TIME_LINE_WIDTH,
     job_memory,
@@ -28,6 +29,7 @@ from agent_tui.tui.widgets.job_text import (
 )
 from agent_tui.tui.widgets.plot import beside
 from agent_tui.tui.widgets.source import failing_place, traceback_lines
+from agent_tui.tui.widgets.talk_notes import sessions_of
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line, to_contents
 
 LOG_TAIL = 8
@@ -56,6 +58,7 @@ class JobPage(LivePage):
         Binding("k", "scroll(-1)", show=False),
         Binding("space", "fold", "Library frames", show=False),
         Binding("e", "edit", "Edit", show=False),
+        Binding("C", "talk", "Conversation", show=False, id="talk"),
     ]
 
     def __init__(self, context: PageContext, job_id: str) -> None:
@@ -103,7 +106,8 @@ class JobPage(LivePage):
             text.update(to_contents(lines))
         job = self._job
         edit = "e edit failing line · " if job is not None and failing_place(job.traceback) else ""
-        subtitle = f"1 2 3 tabs · {edit}Esc close"
+        talk = "C conversation · " if sessions_of(self._job_id, self.state) else ""
+        subtitle = f"1 2 3 tabs · {edit}{talk}Esc close"
         if subtitle != self._subtitle:
             self._subtitle = self.query_one(".page-box").border_subtitle = subtitle
 
@@ -182,6 +186,10 @@ class JobPage(LivePage):
         """Show or hide the frames of libraries."""
         self._folded = not self._folded
         self.repaint()
+
+    def action_talk(self) -> None:
+        """Show the conversation with the job's agent."""
+        self.app.push_screen(TalkPage(self.context, self._job_id))
 
     def action_edit(self) -> None:
         """Open the line of the project's code that raised."""

@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model.state import AppState
+from agent_tui.tui.widgets.talk_steps import DEFAULT_LIMITS, Limits
 from agent_tui.tui.widgets.text import Line, to_contents
 
 PAINT_S = 0.5
@@ -64,6 +65,8 @@ class PageContext:
     engine: EngineAPI
     state: Callable[[], AppState]
     now: Callable[[], float]
+    limits: Limits = DEFAULT_LIMITS
+    """Which turns of a conversation are slow."""
 
 
 class LivePage(Follower, Page[None]):
@@ -135,13 +138,14 @@ class TextPage(LivePage):
         """`lines(state, now, width)` builds the text for that many cells."""
         super().__init__(context)
         self._title, self._lines = title, lines
+        self._body = Static(markup=False)  # a query would find the status line that a notice adds
         self._shown: tuple[Line, ...] | None = None
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="page-box", classes="page-box") as box:
             box.border_title = Content(self._title)
             box.border_subtitle = "↑ ↓ scroll · Esc close"
-            yield Static(markup=False)
+            yield self._body
 
     def on_mount(self) -> None:
         self.query_one("#page-box").focus()
@@ -151,7 +155,7 @@ class TextPage(LivePage):
         lines = self._lines(self.state, self.now, width)
         if lines != self._shown:
             self._shown = lines
-            self.query_one(Static).update(to_contents(lines))
+            self._body.update(to_contents(lines))
 
     def action_scroll(self, lines: int) -> None:
         self.query_one("#page-box").scroll_relative(y=lines, animate=False)

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model.commands import DumpStacks
+from agent_tui.model.errors import UserError
 from agent_tui.model.events import ProcessState
 from agent_tui.model.state import AppState, ProcessView
 from agent_tui.tui.job_log import JobLog
@@ -22,6 +23,7 @@ from agent_tui.tui.widgets.detail_text import (
     job_lines,
     logs_of,
     memory_of,
+    no_talk,
     stacks_of,
 )
 from agent_tui.tui.widgets.memory_plot import Levels
@@ -29,6 +31,8 @@ from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tui.widgets.processes import Entry, key_of
 from agent_tui.tui.widgets.source import Frame
 from agent_tui.tui.widgets.stack_rows import top_frame
+from agent_tui.tui.widgets.talk_notes import sessions_of, why_none
+from agent_tui.tui.widgets.talk_pane import TalkPane
 from agent_tui.tui.widgets.text import MUTED, Line, clip, to_contents
 
 PAINT_S = 0.5
@@ -53,6 +57,9 @@ class Detail(Vertical):
         OptionsPanel { display: none; }
         &.-options OptionsPanel { display: block; }
         &.-options #detail-scroll { display: none; }
+        TalkPane { display: none; }
+        &.-talking TalkPane { display: block; }
+        &.-talking #detail-scroll { display: none; }
     }
     """
 
@@ -66,7 +73,7 @@ class Detail(Vertical):
         super().__init__(id=id)
         self.engine: EngineAPI | None = None
         """Where log lines and stacks are read; None until the engine runs."""
-        self._tab = Tab.JOB
+        self._tab = Tab.TALK
         self._text = Static(id="detail-text", markup=False)
         self._scroll = VerticalScroll(self._text, id="detail-scroll")
         self._state = AppState()
@@ -81,6 +88,7 @@ class Detail(Vertical):
 
     def compose(self) -> ComposeResult:
         yield self._scroll
+        yield TalkPane(id="talk")
         yield OptionsPanel(id="options")
 
     def on_mount(self) -> None:
@@ -97,8 +105,31 @@ class Detail(Vertical):
         self._state, self._now, self._entry = state, now, entry
         if moved:
             self._scroll.scroll_home(animate=False)
+        self._show_talk()
         if moved or not 0 <= now - self._painted_at < PAINT_S:
             self._paint()
+
+    def _show_talk(self) -> None:
+        """Show the conversation about the selected row in the tab Talk, if there is one."""
+        job_id = self._entry.job_id if self._entry is not None else None
+        is_talking = self._tab is Tab.TALK and bool(sessions_of(job_id, self._state))
+        if is_talking is not self.has_class("-talking"):
+            had_focus = self.has_focus_within
+            self.set_class(is_talking, "-talking")
+            self.call_after_refresh(self.focus_content if had_focus else self._paint)
+        if is_talking and job_id:
+            self.query_one(TalkPane).show(self._state, self._now, job_id)
+
+    @property
+    def is_talking(self) -> bool:
+        """Whether a conversation is shown."""
+        return self.has_class("-talking")
+
+    def type(self) -> None:
+        """Move the focus to the line to type in. Raise UserError if there is no conversation."""
+        if not self.is_talking:
+            raise UserError(why_none(self._entry, self._state))
+        self.query_one(TalkPane).type()
 
     @property
     def tab(self) -> Tab:
@@ -110,6 +141,7 @@ class Detail(Vertical):
         self._tab = tab
         self.set_class(tab is Tab.OPTIONS, "-options")
         self._stacks_for = ""
+        self._show_talk()
         self._paint()
         if tab is Tab.LOGS:
             self.call_after_refresh(self._scroll.scroll_end, animate=False)
@@ -129,14 +161,19 @@ class Detail(Vertical):
 
     def focus_content(self) -> None:
         """Move the focus into the selected tab."""
-        (self.query_one(OptionsPanel) if self._tab is Tab.OPTIONS else self._scroll).focus()
+        if self._tab is Tab.OPTIONS:
+            self.query_one(OptionsPanel).focus()
+        elif self.is_talking:
+            self.query_one(TalkPane).view.focus()
+        else:
+            self._scroll.focus()
 
     # -- painting ----------------------------------------------------------------------------------------
 
     def _paint(self) -> None:
         self._retitle()
         width = self._scroll.scrollable_content_region.width
-        if self._tab is Tab.OPTIONS or not self.is_mounted or width <= 0:
+        if self._tab is Tab.OPTIONS or self.is_talking or not self.is_mounted or width <= 0:
             return
         self._painted_at = self._now
         self._read()
@@ -152,6 +189,8 @@ class Detail(Vertical):
     def _lines(self, width: int, height: int) -> tuple[Line, ...]:
         entry, state, now = self._entry, self._state, self._now
         match self._tab:
+            case Tab.TALK:
+                return no_talk(entry, state, now, width, height)
             case Tab.LOGS:
                 own = self._log is not None and self._log.owner == _owner(entry)
                 return logs_of(tuple(self._log.lines) if own and self._log else (), entry, width)

@@ -23,6 +23,7 @@ from agent_tui.tui.widgets.plot import Mark
 from agent_tui.tui.widgets.processes import SERVICES, Entry
 from agent_tui.tui.widgets.source import traceback_lines
 from agent_tui.tui.widgets.stack_rows import blocked_line, place_of, stack_lines, top_frame
+from agent_tui.tui.widgets.talk_notes import why_none
 from agent_tui.tui.widgets.text import (
     NONE,
     Line,
@@ -43,6 +44,7 @@ MIN_PLOT, MAX_PLOT = 7, 20
 class Tab(StrEnum):
     """The tabs, in order."""
 
+    TALK = "Talk"
     JOB = "Job"
     LOGS = "Job logs"
     MEMORY = "Memory"
@@ -89,6 +91,12 @@ def job_lines(entry: Entry | None, state: AppState, now: float, width: int, heig
     if len(lines) + PLOT_HEIGHT + 1 > height:
         return lines
     return (*lines, (), *job_memory(job, state, now, width))
+
+
+def no_talk(entry: Entry | None, state: AppState, now: float, width: int, height: int) -> tuple[Line, ...]:
+    """Return the tab Talk where there is no conversation: why, then what the tab Job shows."""
+    why = _muted(why_none(entry, state), width)
+    return why if entry is None else (*why, (), *job_lines(entry, state, now, width, height - len(why) - 1))
 
 
 def _job(job: JobView, state: AppState, width: int) -> tuple[Line, ...]:

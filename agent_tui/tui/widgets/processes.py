@@ -232,7 +232,7 @@ class Processes(Table[Entry]):
     SORTABLE = SORTED_BY
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("delete", "request_end", "End job", show=False),
-        Binding("enter", "request_job", "Open"),
+        Binding("enter", "request_job", "Talk"),
     ]
     DEFAULT_CSS = """
     Processes {
@@ -293,7 +293,8 @@ class Processes(Table[Entry]):
             self.post_message(self.EndRequested(process.job_id))
 
     def action_request_job(self) -> None:
-        """Request the page of the job that the selected process has or had."""
+        """Request the conversation of the job that the selected process has or had, and stay on its row."""
         process = self.selected
         if process is not None:
+            self.choose(process.id)
             self.post_message(self.JobRequested(process.job_id))

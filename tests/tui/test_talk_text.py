@@ -1,0 +1,432 @@
+"""Conversations as lines: every line fits, folds, and says what happened where it happened."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+
+from agent_tui.logs.sanitise import printable
+from agent_tui.model import session_events as se
+from agent_tui.model.conversations import (
+    ErrorView,
+    HandoffView,
+    MessageView,
+    SessionView,
+    SwapView,
+    ToolView,
+    TurnView,
+)
+from agent_tui.tui.widgets.context_text import context_lines
+from agent_tui.tui.widgets.talk_rows import TalkRows
+from agent_tui.tui.widgets.talk_steps import Limits, Step, figures, step_rows, tone_of, waterfall
+from agent_tui.tui.widgets.talk_text import (
+    FOLDED_CHARACTERS,
+    LABEL,
+    MIN_WIDTH,
+    Block,
+    Look,
+    call_text,
+    generation_after,
+    last_blocks,
+    rows_of,
+    turn_blocks,
+)
+from agent_tui.tui.widgets.text import Line, Tone, width_of
+from tests.fakes.engine import FakeEngine
+from tests.tui import histories
+from tests.tui.hostile import TEXTS
+
+LOOK = Look(80)
+KEY = ("AJ_1", 1)
+T0 = 1_700_000_000.0
+
+
+def plain(line: Line) -> str:
+    return "".join(span.text for span in line).rstrip()
+
+
+def texts(blocks: tuple[Block, ...] | list[Block]) -> list[str]:
+    """Return all rows without the times at the right."""
+    rows = [plain(line) for block in blocks for line in block.lines]
+    return [row[:-8].rstrip() if row[-3:-2] == ":" and row[-6:-5] == ":" else row for row in rows]
+
+
+def message(role: se.Role, text: str, at: float = T0, **more: object) -> MessageView:
+    interrupted = bool(more.get("interrupted"))
+    return MessageView(at, role, text, interrupted, 1, {})
+
+
+def tool(start: float, ms: float | None, name: str = "find_rooms", **more: object) -> ToolView:
+    output = more.get("output", "two")
+    arguments = str(more.get("arguments", '{"day": "Fri"}'))
+    return ToolView(T0 + start, "c1", name, arguments, output, bool(more.get("is_error")), ms)  # type: ignore[arg-type]
+
+
+def ended(duration: float, first: float | None, error: str = "", **metrics: float) -> se.TurnEnded:
+    return se.TurnEnded(*KEY, 1, not metrics, duration, first, metrics, error)
+
+
+def turn(*entries: object, typed: bool = True, end: se.TurnEnded | None = None, **more: object) -> TurnView:
+    generation = int(str(more.pop("generation", 1)))
+    return TurnView(1, typed, T0, generation, entries=entries, ended=end, **more)  # type: ignore[arg-type]
+
+
+# -- rows of text ------------------------------------------------------------------------------------------
+
+
+@given(
+    st.text(st.sampled_from("ab 漢é\U0001f389\u200d\n"), max_size=200),
+    st.integers(2, 30),
+    st.integers(2, 30),
+)
+def test_rows_fit_their_width_and_lose_nothing_but_blanks(text: str, width: int, first: int) -> None:
+    rows = rows_of(text, width, first)
+    assert cell_len(rows[0]) <= first
+    assert all(cell_len(row) <= width for row in rows[1:])
+    assert "".join("".join(rows).split()) == "".join(text.split())
+
+
+def test_lines_and_indentation_stay() -> None:
+    assert rows_of("one\n\n  two three", 7) == ["one", "", "  two", "three"]
+
+
+# -- turns -------------------------------------------------------------------------------------------------
+
+
+def test_a_typed_turn_with_a_tool_call() -> None:
+    shown = turn_blocks(
+        turn(
+            message(se.Role.USER, "any room?"),
+            tool(0.1, 120.0),
+            message(se.Role.ASSISTANT, "Yes, two."),
+            end=ended(640.0, 420.0),
+        ),
+        1,
+        LOOK,
+    )
+    assert texts(shown) == [
+        "you    any room?",
+        '     ⚙ find_rooms(day="Fri") ✓ 120 ms → two',
+        "agent  Yes, two.",
+        "       ├ thinking 100 ├ find_rooms 120 ├ thinking 200 ┤ 0.42 s · done 0.64 s",
+    ]
+
+
+def test_what_was_typed_is_shown_before_it_is_part_of_the_conversation() -> None:
+    shown = turn_blocks(turn(text="any room?"), 1, LOOK)
+    assert texts(shown) == ["you    any room?"]
+    assert texts(turn_blocks(turn(message(se.Role.USER, "any room?"), text="any room?"), 1, LOOK)) == texts(
+        shown
+    )
+
+
+def test_what_was_typed_comes_first_even_if_it_is_reported_after_an_error() -> None:
+    entries = (ErrorView(T0, "llm", "429"), message(se.Role.USER, "any room?"))
+    assert texts(turn_blocks(turn(*entries), 1, LOOK)) == ["you    any room?", "     ✗ llm: 429"]
+    spoken = turn_blocks(turn(*entries, typed=False), 1, LOOK)
+    assert texts(spoken) == ["     ✗ llm: 429", "you    any room?"]
+
+
+def test_interruptions_handoffs_and_errors_are_where_they_happened() -> None:
+    shown = turn_blocks(
+        turn(
+            message(se.Role.ASSISTANT, "As for", interrupted=True),
+            HandoffView(T0, "", "desk"),
+            HandoffView(T0, "desk", "billing"),
+            ErrorView(T0, "llm", "429"),
+            end=ended(100.0, None, "no answer within 60 s"),
+        ),
+        1,
+        LOOK,
+    )
+    assert texts(shown)[:6] == [
+        "agent  As for",
+        "       — interrupted",
+        "     ⇄ agent: desk",
+        "     ⇄ handoff: desk → billing",
+        "     ✗ llm: 429",
+        "     ✗ no answer within 60 s",
+    ]
+
+
+def test_another_generation_is_a_rule_and_named_below_the_turn() -> None:
+    shown = texts(turn_blocks(turn(end=ended(100.0, 50.0), generation=7), 6, LOOK))
+    assert shown[0].startswith("── generation 6 → 7 ──")
+    assert shown[-1].endswith("done 0.10 s · gen 7")
+    assert not any("gen" in row for row in texts(turn_blocks(turn(end=ended(100.0, 50.0)), 1, LOOK)))
+
+
+def test_a_swap_is_a_rule_and_names_what_it_did_not_reach() -> None:
+    notes = ("agent.py:12 body of entry()",)
+    for reach, rule in (
+        (se.SwapReach.ALL, "── generation 1 → 2 swapped in ──"),
+        (se.SwapReach.METHODS, "── generation 1 → 2 swapped in: methods and tools only ──"),
+        (se.SwapReach.NONE, "── generation 2 not swapped in: generation 1 continues ──"),
+    ):
+        swapped = turn(SwapView(T0, 1, 2, reach, notes, 0.5))
+        shown = texts(turn_blocks(swapped, 1, LOOK))
+        assert shown[0].startswith(rule)
+        assert shown[1:] == ["       not reached: agent.py:12 body of entry()"]
+        assert generation_after(swapped) == (1 if reach is se.SwapReach.NONE else 2)
+
+
+def test_a_swap_that_waits_says_for_what() -> None:
+    waits = se.SwapWaiting(*KEY, 1, 2, "find_rooms")
+    session = SessionView(*KEY, T0, "desk", True, 1, swap_waits=waits)
+    (shown,) = texts(list(last_blocks(session, T0, LOOK)))
+    assert shown == "       ◌ generation 2 waits until find_rooms has returned"
+
+
+def test_a_tool_call_that_is_too_long_is_folded_to_two_rows() -> None:
+    long = tool(0, None, arguments='{"q": "%s"}' % ("x" * 200), output="y" * 200)
+    (folded,) = turn_blocks(turn(long), 1, LOOK)
+    assert [len(each) <= 80 for each in texts([folded])] == [True, True]
+    assert folded.can_fold
+    (whole,) = turn_blocks(turn(long), 1, LOOK, frozenset({"1/0"}))
+    assert "".join(texts([whole])).count("x") == 200
+    assert "".join(texts([whole])).count("y") == 200
+
+
+def test_a_tool_call_runs_fails_and_may_have_arguments_that_are_not_json() -> None:
+    (running,) = turn_blocks(turn(tool(0, None, output=None)), 1, LOOK)
+    (failed,) = turn_blocks(turn(tool(0, 5.0, is_error=True, output="no")), 1, LOOK)
+    assert texts([running]) == ['     ⚙ find_rooms(day="Fri") ◌ running']
+    assert texts([failed]) == ['     ⚙ find_rooms(day="Fri") ✗ failed 5 ms → no']
+    assert call_text("f", "{not json") == "f({not json)"
+    assert call_text("f", "[1]") == "f([1])"
+
+
+def test_a_long_message_is_folded_and_shown_whole() -> None:
+    long = turn(message(se.Role.ASSISTANT, "word " * FOLDED_CHARACTERS))
+    (folded,) = turn_blocks(long, 1, LOOK)
+    assert texts([folded])[-1] == "       ▸ 8,000 more characters · Enter shows all"
+    (whole,) = turn_blocks(long, 1, LOOK, frozenset({"1/0"}))
+    assert len(whole.lines) > 4 * len(folded.lines)
+    assert whole.text == folded.text == long.entries[0].text.strip()  # type: ignore[union-attr]
+
+
+def test_a_long_reply_that_streams_shows_its_end() -> None:
+    (block,) = turn_blocks(turn(streaming="x " * FOLDED_CHARACTERS + "the end"), 1, LOOK)
+    assert texts([block])[-1].endswith("the end")
+    assert len(block.lines) < FOLDED_CHARACTERS / 30
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+@pytest.mark.parametrize("width", [MIN_WIDTH, 43, 120])
+def test_hostile_text_fits_in_every_place(text: str, width: int) -> None:
+    look = Look(width)
+    view = turn(
+        message(se.Role.USER, text, interrupted=True),
+        tool(0.1, 5.0, name=text, arguments=json.dumps({text[:300]: text}), output=text),
+        tool(0.2, 5.0, arguments=text, is_error=True, output=text),
+        HandoffView(T0, text, text),
+        ErrorView(T0, text, text),
+        SwapView(T0, 1, 2, se.SwapReach.METHODS, (text[:9_000],), 0.5),
+        end=ended(300.0, 200.0, text),
+        streaming=text,
+        usage={"input_tokens": 1e9},
+    )
+    everything = frozenset({"1/0", "1/1", "1/2", "1/figures"})
+    session = SessionView(*KEY, T0, text, True, 1, text, text, (turn(),), (text,), ended_at=None)
+    blocks = [
+        *turn_blocks(view, 9, look),
+        *turn_blocks(view, 9, look, everything),
+        *last_blocks(session, T0 + 5, look),
+    ]
+    for line in (line for block in blocks for line in block.lines):
+        assert width_of(line) <= width, plain(line)
+        assert printable(plain(line)) == plain(line)
+
+
+# -- figures -----------------------------------------------------------------------------------------------
+
+
+def test_a_spoken_turn_has_the_sdk_s_latencies_and_a_rest() -> None:
+    spoken = turn(
+        typed=False,
+        end=ended(5000.0, None, end_of_turn_delay=410.0, llm_ttft=312.0, tts_ttfb=96.0, e2e=860.0),
+    )
+    assert plain(figures(spoken, Limits(), 100)) == (
+        "├ end of turn 410 ├ LLM 312 ├ TTS 96 ├ rest 42 ┤ 0.86 s"
+    )
+
+
+def test_a_latency_that_is_not_reported_is_a_gap_with_its_name() -> None:
+    spoken = turn(typed=False, end=ended(5000.0, None, llm_ttft=312.0, e2e=860.0))
+    line = plain(figures(spoken, Limits(), 100))
+    assert line == "├ end of turn – ├ LLM 312 ├ TTS – ├ rest 548 ┤ 0.86 s"
+    rows = [plain(row) for row in step_rows(spoken, Limits(), 60)]
+    assert rows[0] == "end of turn    not reported"
+    assert "312 ms" in rows[1]
+
+
+def test_a_spoken_turn_without_any_latency_has_no_waterfall() -> None:
+    assert waterfall(turn(typed=False, end=ended(1.0, None, other=1.0))).steps == ()
+
+
+def test_the_steps_of_a_typed_turn_are_one_after_the_other_and_add_up() -> None:
+    both = turn(tool(0.1, 200.0, "a"), tool(0.2, 300.0, "b"), end=ended(900.0, 600.0))
+    assert waterfall(both).steps == (
+        Step("thinking", 0.0, pytest.approx(100.0)),  # type: ignore[arg-type]
+        Step("a", pytest.approx(100.0), 200.0),  # type: ignore[arg-type]
+        Step("b", pytest.approx(200.0), 300.0),  # type: ignore[arg-type]
+        Step("thinking", pytest.approx(500.0), pytest.approx(100.0)),  # type: ignore[arg-type]
+        Step("reply", pytest.approx(600.0), pytest.approx(300.0), is_answer=True),  # type: ignore[arg-type]
+    )
+    early = turn(tool(0.5, 200.0), end=ended(900.0, 100.0))
+    assert [step.name for step in waterfall(early).steps] == ["thinking", "reply", "find_rooms", "reply"]
+    silent = turn(end=ended(900.0, None))
+    assert [step.name for step in waterfall(silent).steps] == ["thinking"]
+
+
+def test_slow_steps_have_a_sign_and_a_tone() -> None:
+    limits = Limits(turn_ms=500.0, part_ms=100.0)
+    slow = turn(tool(0.15, 250.0), end=ended(9000.0, 620.0))
+    line = figures(slow, limits, 120)
+    assert plain(line) == "├ ▲thinking 150 ├ ▲▲find_rooms 250 ├ ▲▲thinking 220 ┤ ▲0.62 s · done 9.00 s"
+    assert [tone_of(ms, 100.0) for ms in (100.0, 101.0, 201.0)] == [Tone.DIM, Tone.WARN, Tone.BAD]
+    assert tone_of(1e9, 0.0) is Tone.DIM
+
+
+@pytest.mark.parametrize("width", range(1, 100))
+def test_figures_fit_every_width(width: int) -> None:
+    slow = turn(tool(0.15, 250.0), tool(0.5, 2500.0), end=ended(9000.0, 620.0), usage={"input_tokens": 412.0})
+    assert width_of(figures(slow, Limits(), width, 7)) <= width
+    assert all(width_of(row) <= width for row in step_rows(slow, Limits(), width))
+
+
+def test_figures_keep_the_time_longest() -> None:
+    slow = turn(
+        tool(0.15, 250.0), end=ended(900.0, 620.0), usage={"input_tokens": 400.0, "output_tokens": 12.0}
+    )
+    shown = {plain(figures(slow, Limits(), width)) for width in (100, 62, 46, 36, 30)}
+    assert shown == {
+        "├ thinking 150 ├ find_rooms 250 ├ thinking 220 ┤ 0.62 s · done 0.90 s · 412 tok",
+        "├ thinking 370 ├ tools 250 ┤ 0.62 s · done 0.90 s · 412 tok",
+        "├ thinking 370 ├ tools 250 ┤ 0.62 s · 412 tok",
+        "├ thinking 370 ├ tools 250 ┤ 0.62 s",
+        "0.62 s · done 0.90 s · 412 tok",
+    }
+
+
+# -- rows of a session -------------------------------------------------------------------------------------
+
+
+def session_of(engine: FakeEngine) -> SessionView:
+    return next(iter(engine.state.sessions.values()))
+
+
+def test_a_delta_builds_only_the_blocks_of_its_turn() -> None:
+    engine = FakeEngine()
+    histories.talk(engine)
+    rows = TalkRows()
+    assert rows.show(session_of(engine), engine.clock.time(), LOOK)
+    before = list(rows.blocks)
+    assert not rows.show(session_of(engine), engine.clock.time(), LOOK)
+    engine.publish(se.MessageDelta(histories.TALKING, 1, 4, " yours."))
+    assert rows.show(session_of(engine), engine.clock.time(), LOOK)
+    same = [old is new for old, new in zip(before, rows.blocks, strict=True)]
+    assert same.count(False) <= 3  # the turn that streams, and what follows it
+    assert all(same[:-4])
+
+
+def test_rows_lead_to_their_blocks() -> None:
+    engine = FakeEngine()
+    histories.talk(engine)
+    rows = TalkRows()
+    rows.show(session_of(engine), engine.clock.time(), Look(50))
+    all_lines = [(at, line) for at, block in enumerate(rows.blocks) for line in block.lines]
+    assert [rows.at(row) for row in range(len(rows))] == all_lines
+    assert all(rows.at(rows.row_of(at))[0] == at for at in range(len(rows.blocks)))
+
+
+def test_a_search_finds_blocks_and_can_hide_the_others() -> None:
+    engine = FakeEngine()
+    histories.talk(engine)
+    rows = TalkRows()
+    rows.show(session_of(engine), engine.clock.time(), LOOK)
+    rows.search("ATTIC")
+    assert len(rows.matches) == 4
+    first = rows.match_after(0)
+    assert first == rows.matches[0]
+    assert rows.match_before(rows.matches[0]) == rows.matches[-1]
+    assert rows.rank(rows.matches[1]) == 2
+    rows.search("attic", only_matches=True)
+    assert len(rows.blocks) == 4
+    rows.search("")
+    assert rows.matches == []
+
+
+def test_another_width_or_session_builds_all_rows_again() -> None:
+    engine = FakeEngine()
+    histories.talk(engine)
+    rows = TalkRows()
+    rows.show(session_of(engine), engine.clock.time(), LOOK)
+    wide = len(rows)
+    assert rows.show(session_of(engine), engine.clock.time(), Look(40))
+    assert len(rows) > wide
+    assert rows.show(None, 0.0, LOOK)
+    assert len(rows) == 0
+
+
+# -- the context of the LLM --------------------------------------------------------------------------------
+
+CONTEXT = {
+    "id": "desk",
+    "instructions": "Be brief.",
+    "tools": ["find_rooms"],
+    "chat_ctx": [
+        {"message": {"role": "SYSTEM", "content": [{"text": "Be brief."}]}},
+        {"function_call": {"name": "find_rooms", "arguments": '{"day": "Fri"}'}},
+        {"function_call_output": {"output": "no", "is_error": True}},
+        {"agent_config_update": {"id": "x", "tools_added": ["find_rooms"]}},
+        {"message": {"role": "USER", "content": [{"image": {}}]}},
+    ],
+}
+
+
+def test_the_context_has_instructions_tools_and_items() -> None:
+    shown = [plain(line) for line in context_lines(json.dumps(CONTEXT), 80)]
+    assert shown == [
+        "Agent        desk",
+        "",
+        "Instructions",
+        "  Be brief.",
+        "",
+        "Tools  1",
+        "  find_rooms",
+        "",
+        "Context  5 items  oldest first",
+        "system     Be brief.",
+        'call       find_rooms(day="Fri")',
+        "✗ result   no",
+        'config     {"tools_added": ["find_rooms"]}',
+        "user       (image)",
+    ]
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
+def test_a_hostile_context_fits(text: str) -> None:
+    hostile = {
+        "id": text,
+        "instructions": text,
+        "tools": [text, 7],
+        "chat_ctx": [
+            {text[:50]: {text[:50]: text}},
+            {"message": {"role": text, "content": [{"text": text}, text, 7]}},
+            {"function_call": {"name": text, "arguments": text}},
+            {"function_call_output": 7},
+            "no item",
+        ],
+    }
+    for value in (json.dumps(hostile), text, "[]", "[" * 100_000):
+        for line in context_lines(value, 60):
+            assert printable(plain(line)) == plain(line)
+            assert width_of(line) <= 60
+
+
+def test_labels_are_as_wide_as_they_say() -> None:
+    (block,) = turn_blocks(turn(message(se.Role.ASSISTANT, "hi")), 1, LOOK)
+    assert cell_len(block.lines[0][0].text) == LABEL
