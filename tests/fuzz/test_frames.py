@@ -147,6 +147,8 @@ def example(hint: Any) -> Any:
         return {name: example(hints[name]) for name in hint.__struct_fields__}
     if origin in (types.UnionType, typing.Union):
         return example(arguments[0])
+    if origin is typing.Literal:
+        return arguments[0]
     if origin is tuple:
         return [example(arguments[0])]
     if origin is not None:

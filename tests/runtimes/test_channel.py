@@ -39,6 +39,7 @@ TO_CHILD: dict[type, Any] = {
         1, {"request": {"request_id": "1", "run_input": {"text": "hi"}}}
     ),
     seam.InterruptSession: seam.InterruptSession(1),
+    seam.SwapCode: seam.SwapCode(2, {"/a.py": b"x = 1\n\xff"}),
 }
 
 
