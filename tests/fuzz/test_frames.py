@@ -4,6 +4,7 @@ import asyncio
 import types
 import typing
 from collections import Counter
+from enum import Enum
 from typing import Any, get_args
 
 import aiohttp
@@ -147,8 +148,8 @@ def example(hint: Any) -> Any:
         return {name: example(hints[name]) for name in hint.__struct_fields__}
     if origin in (types.UnionType, typing.Union):
         return example(arguments[0])
-    if origin is typing.Literal:
-        return arguments[0]
+    if isinstance(hint, type) and issubclass(hint, Enum):
+        return next(iter(hint)).value
     if origin is tuple:
         return [example(arguments[0])]
     if origin is not None:
