@@ -9,6 +9,9 @@ from agent_tui.model.state import AppState
 from agent_tui.model.tuning import IdleMemory, JobMeasure, RunMeasure, TestLoad
 from agent_tui.model.wording import counted
 
+END_THEM = "end them, or wait for their end"
+"""What to do about other jobs; a front end may replace it by how it ends them."""
+
 
 @dataclass(slots=True)
 class _Job:
@@ -192,8 +195,9 @@ def unsettled(state: AppState, count: int) -> str:
     """Return why the pool does not yet have `count` idle processes and nothing else; empty if it does."""
     if state.generation.is_broken:
         return f"the newest code does not load: {state.generation.error}"
-    if jobs := len(state.live_jobs):
-        return f"{counted(jobs, 'job')} still running"
+    if jobs := state.live_jobs:
+        others = f" and {counted(len(jobs) - 1, 'other')} are" if len(jobs) > 1 else " is"
+        return f"the job in {jobs[0].room}{others} still running: {END_THEM}"
     states = [each.state for each in state.live_processes if each.kind is ProcessKind.JOB]
     idle = states.count(ev.ProcessState.IDLE)
     if idle != count or len(states) != count:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_tui.tui.widgets.bars import Group, group_bars, time_bars, whole_axis
+from agent_tui.tui.widgets.bars import Group, group_bars, labels_of, time_bars, whole_axis
 from agent_tui.tui.widgets.plot import Axis, Rule, time_axis
 from agent_tui.tui.widgets.text import Line, Tone, width_of
 from tests.tui.loads import text
@@ -39,19 +39,32 @@ def test_any_figures_fill_exactly_the_size(values: list[float], width: int, heig
 
 
 @pytest.mark.parametrize(
-    ("most", "ticks"),
+    ("most", "rows", "labels"),
     [
-        (0, (1, 0)),
-        (1, (1, 0)),
-        (2, (2, 1, 0)),
-        (3, (4, 2, 0)),
-        (5, (6, 3, 0)),
-        (13, (20, 10, 0)),
-        (150, (150, 75, 0)),
+        (0, 4, "1 . . . 0"),
+        (2, 4, "2 . 1 . 0"),
+        (2, 7, "2 . . . . . . 0"),  # the middle has no row
+        (3, 8, "4 . 3 . 2 . 1 . 0"),
+        (5, 6, "6 . 4 . 2 . 0"),
+        (13, 10, "20 . 16 . 12 . 8 . 4 . 0"),
+        (150, 4, "150 . 75 . 0"),
+        (150, 8, "150 . . . 75 . . . 0"),  # a quarter would be rounded
     ],
 )
-def test_ticks_of_counts_are_whole(most: int, ticks: tuple[int, ...]) -> None:
-    assert whole_axis(most).ticks == ticks
+def test_labels_are_equally_far_apart_and_zero_is_beside_the_x_axis(
+    most: int, rows: int, labels: str
+) -> None:
+    assert [label or "." for label in labels_of(whole_axis(most), rows)] == labels.split()
+
+
+def test_a_bar_ends_beside_the_label_of_its_value() -> None:
+    drawn = rows(
+        time_bars(
+            lambda columns: [0, 1, 2, 4] * (columns // 4), 11, 9, Tone.GOOD, x=Axis(0, 8), y=whole_axis(4)
+        )
+    )
+    tops = {line.split()[0]: line for line in drawn if line[0] != " "}
+    assert [tops[label].count("█") for label in ("4", "2", "1", "0")] == [2, 4, 6, 0]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +87,7 @@ def test_bars_over_time() -> None:
             lambda columns: [0, 1, 2, 1] * (columns // 4), 11, 3, Tone.GOOD, x=Axis(0, 8), y=whole_axis(2)
         )
     )
-    assert drawn == ["2 ┤  █   █ ", "0 ┤ ███ ███", "  └─0 ─── 8"]
+    assert drawn == ["2 ┤  █   █ ", "  │ ███ ███", "0 └─0 ─── 8"]
 
 
 def test_groups_have_a_bar_per_value_a_rule_and_a_mark_for_lost_jobs() -> None:
@@ -82,7 +95,7 @@ def test_groups_have_a_bar_per_value_a_rule_and_a_mark_for_lost_jobs() -> None:
     drawn = group_bars(groups, [Tone.GOOD, Tone.BAD], 25, 5, y=whole_axis(4), rules=[Rule(3.0, "limit")])
     assert drawn is not None
     lines = rows(drawn)
-    assert lines[-1].split() == ["└", "0", "1"]
+    assert lines[-1].split() == ["0", "└", "0", "1"]
     assert "✗" in lines[-2]
     assert "limit" in lines[1]
     assert "╌" in lines[1]

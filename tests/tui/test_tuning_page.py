@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from textual.content import Content
 from textual.pilot import Pilot
 from textual.widgets import Button, Static
 
@@ -36,6 +37,7 @@ from agent_tui.tui.screens.tuning_forms import (
     counts_text,
 )
 from agent_tui.tui.widgets.header import tuning_parts
+from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tuning.grammar import parse_counts, parse_target
 from agent_tui.tuning.sweep import OPTION
@@ -200,6 +202,32 @@ async def test_a_sweep_gives_advice_that_one_key_applies() -> None:
         await until(lambda: engine.resolution.options.num_idle_processes == 4)
         await until(lambda: "✓ applied" in said(app))
         assert "numIdleProcesses" in app.export_screenshot()
+
+
+def offered(app: AgentTuiApp) -> str:
+    """Return the keys that the footer offers."""
+    shown = app.screen.query_one(KeyBar).content
+    assert isinstance(shown, Content)
+    return shown.plain
+
+
+async def test_without_advice_no_key_to_apply_it_is_offered_and_it_says_why() -> None:
+    engine = fake()
+    engine.publish(ev.SweepStarted(SWEEP))
+    async with screen(engine, "T") as (app, pilot):
+        await until(lambda: "x End" in offered(app))
+        await pilot.press("a")
+        await until(lambda: app.notices[-1].text == "no advice yet: the sweep is running")
+        for run in RESULT.runs:
+            engine.publish(ev.SweepProgressed(replace(SWEEP.progress, finished=run)))
+        none = replace(ADVICE, count=None, lines=("no measured count meets p95<50ms: the best is 4 idle",))
+        engine.publish(ev.SweepEnded(SweepOutcome(advice=none)))
+        await until(lambda: "x End" not in offered(app))
+        assert "a Apply" not in offered(app)
+        await pilot.press("a")
+        await until(lambda: app.notices[-1].text.startswith("nothing to apply: no measured count meets"))
+        measured(engine)
+        await until(lambda: "a Apply" in offered(app))
 
 
 async def test_closing_the_page_ends_nothing_and_x_asks() -> None:

@@ -24,7 +24,10 @@ from agent_tui.tui.widgets import advice_rows, live_rows, sweep_rows
 from agent_tui.tui.widgets.text import Line, width_of
 from agent_tui.tuning.advice import advise
 from agent_tui.tuning.grammar import parse_target
+from agent_tui.tuning.recorder import unsettled
 from agent_tui.tuning.results import row, rows
+from tests.fakes.engine import FakeEngine
+from tests.tui import histories
 from tests.tui.hostile import HOSTILE
 from tests.tuning.support import sweep_of
 
@@ -158,7 +161,7 @@ def test_the_table_has_a_row_per_count_and_a_star_at_the_recommended_one() -> No
     assert view.advice is not None
     lines = text(sweep_rows.table(view, 0, 116)).split("\n")
     assert len(lines) == 6
-    heading = "idle jobs p50 ms p95 ms p99 ms Δp95 before warm model CPU USS PSS refill"
+    heading = "idle jobs p50 ms p95 ms p99 ms Δp95 before warm % model % CPU % USS MB PSS MB refill ms"
     assert " ".join(lines[0].split()) == heading
     (starred,) = [line for line in lines if "★" in line]
     assert starred.split()[1] == str(view.advice.count)
@@ -194,9 +197,9 @@ def test_columns_are_dropped_but_never_the_important_ones() -> None:
     view = sweep_view()
     for width in (30, 76, 116):
         names = [each.heading for each in sweep_rows.columns(view, width)]
-        assert {"idle", "p50 ms", "p95 ms", "p99 ms", "warm", "USS"} <= set(names)
-    assert "model" not in [each.heading for each in sweep_rows.columns(view, 74)]
-    assert "PSS" in [each.heading for each in sweep_rows.columns(view, 74)]
+        assert {"idle", "p50 ms", "p95 ms", "p99 ms", "warm %", "USS MB"} <= set(names)
+    assert "model %" not in [each.heading for each in sweep_rows.columns(view, 74)]
+    assert "PSS MB" in [each.heading for each in sweep_rows.columns(view, 74)]
 
 
 def test_columns_without_values_are_not_shown() -> None:
@@ -244,6 +247,13 @@ def test_the_advice_says_how_to_apply_and_save_it() -> None:
 def test_the_sweep_says_what_it_is_waiting_for() -> None:
     settling = Progress(Phase.SETTLING, 10, 40, 3, count=2, waits_for="1 of 2 processes idle")
     assert sweep_rows.progress_text(settling, 1) == "waiting: 1 of 2 processes idle"
+    engine = FakeEngine()
+    histories.busy(engine)
+    other = replace(settling, waits_for=unsettled(engine.bus.state, 2))
+    assert other.waits_for == (
+        "the job in demo-1 and 1 other are still running: end them, or wait for their end"
+    )
+    assert sweep_rows.progress_text(other, 1).endswith("Esc, then x in the process table ends one")
     running = Progress(Phase.RUNNING, 10, 40, 5, count=2, repeat=1, jobs=7)
     assert sweep_rows.progress_text(running, 2) == "2 idle, repeat 2 of 2: 7 of 40 jobs done"
     assert "5/10 runs" in text(sweep_rows.head(replace(sweep_view(running=True), progress=running)))

@@ -11,6 +11,7 @@ from agent_tui.model.errors import UserError
 from agent_tui.tui.action_handlers.base import Handlers
 from agent_tui.tui.screens.tuning import TuningPage
 from agent_tui.tui.screens.tuning_forms import FIRST_SWEEP, FIRST_TEST_LOAD, SweepForm, TestLoadForm
+from agent_tui.tui.widgets.advice_rows import advice_text
 from agent_tui.tui.widgets.text import counted
 
 if TYPE_CHECKING:
@@ -74,10 +75,13 @@ class TuningActions(Handlers):
 
     async def apply_advice(self) -> None:
         sweep = self.app.state.tuning.sweep
-        advice = None if sweep is None else sweep.advice
-        if advice is None or advice.count is None:
-            raise UserError("no advice yet: press w to start a sweep")
-        await self._set_idle(advice.count)
+        if sweep is None or sweep.running:
+            raise UserError(
+                "no advice yet: " + ("w starts a sweep" if sweep is None else "the sweep is running")
+            )
+        if sweep.advice is None or sweep.advice.count is None:
+            raise UserError(f"nothing to apply: {advice_text(sweep)} · w starts another sweep")
+        await self._set_idle(sweep.advice.count)
 
     async def more_idle(self) -> None:
         await self._change_idle(+1)

@@ -91,6 +91,8 @@ class TuningPage(Page[None], Follower):
         )
         self._selected: int | None = None
         self._painted = Content()
+        self._offered: tuple[object, ...] = ()
+        """What the offered keys depend on."""
         self._seen: tuple[object, ...] | None = None
         """The inputs of the painted lines. Lines are built only if they change: that sorts all jobs."""
 
@@ -98,14 +100,23 @@ class TuningPage(Page[None], Follower):
         with VerticalScroll(id="tuning-box", classes="page-box", can_focus=False) as box:
             box.border_title = "Tuning"
             yield Static("", id="tuning-lines", markup=False)
-        yield KeyBar(lambda binding: DROP_PRIORITIES.get(binding.description, 0))
+        yield KeyBar(self._drop_priority)
+
+    def _drop_priority(self, binding: Binding) -> int | None:
+        """Return how soon the footer drops a key; None for keys that have nothing to act on."""
+        sweep = self._tuning.sweep if self._shown is Shown.SWEEP else None
+        unusable = {
+            "end_run": not self._tuning.summary,
+            "choose(-1)": sweep is None or not sweep.result.runs,
+            "app.act('apply_advice')": not _applicable(sweep, self._wanted),
+        }
+        return None if unusable.get(binding.action) else DROP_PRIORITIES.get(binding.description, 0)
 
     def on_mount(self) -> None:
         self.paint()
 
     def show(self, state: AppState, now: float) -> None:
         """Show the state. Switch to a load or sweep that has just started."""
-        shown = self._shown
         before, self._tuning, self._now = self._tuning, state.tuning, now
         self._wanted = state.settings.options.num_idle_processes
         if _started(self._tuning.test_load) != _started(before.test_load):
@@ -113,8 +124,6 @@ class TuningPage(Page[None], Follower):
         if _started(self._tuning.sweep) != _started(before.sweep):
             self._shown = Shown.SWEEP
         if self.is_mounted:
-            if self._shown is not shown:
-                self.refresh_bindings()
             self.paint()
 
     def on_resize(self) -> None:
@@ -144,6 +153,16 @@ class TuningPage(Page[None], Follower):
         title = f"Tuning · {now}" if now else "Tuning"
         if box.border_title != title:
             box.border_title = title
+        sweep = self._tuning.sweep
+        offered = (
+            bool(now),
+            self._shown,
+            _applicable(sweep, self._wanted),
+            sweep and bool(sweep.result.runs),
+        )
+        if offered != self._offered:
+            self._offered = offered
+            self.refresh_bindings()
         subtitle = f"numIdleProcesses {self._wanted}"
         if box.border_subtitle != subtitle:
             box.border_subtitle = subtitle
@@ -211,6 +230,11 @@ class TuningPage(Page[None], Follower):
     async def _answered(self, answer: bool | None) -> None:
         if answer:
             await self._send(cmd.StopTuning(CANCELLED))
+
+
+def _applicable(sweep: SweepView | None, wanted: int) -> bool:
+    """Return whether there is advice that is not applied yet; `wanted` is the current numIdleProcesses."""
+    return sweep is not None and sweep.advice is not None and sweep.advice.count not in (None, wanted)
 
 
 def _runs(load: TestLoadView | None) -> bool:

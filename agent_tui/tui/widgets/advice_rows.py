@@ -31,7 +31,7 @@ def advice_lines(view: SweepView, wanted: int, width: int) -> tuple[Line, ...]:
     notes = [line for line in rest if line.startswith(NOTE)]
     if advice.count is None:
         tips = ("try more counts or a lower rate (w), or a target that one of them meets", *notes)
-        return ((), *_hanging("✗ ", first, width, Tone.WARN), *_all_hanging(tips, width))
+        return ((), *_hanging("▲ ", first, width, Tone.WARN), *_all_hanging(tips, width))
     if wanted == advice.count:
         now: Line = (Span("  ✓ applied", Tone.GOOD),)
     else:
@@ -57,6 +57,13 @@ def advice_lines(view: SweepView, wanted: int, width: int) -> tuple[Line, ...]:
         *_all_hanging((*lucky, *notes), width),
         cut(how, width),
     )
+
+
+def advice_text(view: SweepView) -> str:
+    """Return the advice of a finished sweep, or why there is none, in one line."""
+    if view.advice is not None and view.advice.lines:
+        return one_line(view.advice.lines[0])
+    return "the last sweep measured nothing"
 
 
 def advice_facts(view: SweepView) -> tuple[tuple[str, str], ...]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agent_tui.tui.widgets.plot import Axis, Mark, Rule, round_up, spans_of, x_axis, y_labels
+from agent_tui.tui.widgets.plot import Axis, Mark, Rule, round_up, spans_of, x_axis
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, pad
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
@@ -12,6 +12,9 @@ _RULE = "╌"
 _LOST = "✗"
 WIDEST = 6
 """Maximum width of a bar, in cells."""
+
+PARTS = (5, 4, 3, 2)
+"""Into how many equal parts the labels may divide a y axis; the first that fits is used."""
 
 Cell = tuple[str, Tone]
 
@@ -25,12 +28,11 @@ class Group:
 
 
 def whole_axis(most: float) -> Axis:
-    """Return an axis from 0 to at least `most`. Its ticks are whole, round numbers."""
+    """Return an axis from 0 to at least `most`, a round even number; its labels are whole numbers."""
     high = max(math.ceil(round_up(most)), 1)
     while high > 1 and high % 2:
         high = math.ceil(round_up(high + 1))
-    ticks = (high, high // 2, 0) if high > 1 else (1, 0)
-    return Axis(0.0, float(high), "{:.0f}".format, tuple(map(float, ticks)))
+    return Axis(0.0, float(high), "{:.0f}".format)
 
 
 def time_bars(
@@ -52,8 +54,7 @@ def time_bars(
         return _blank(width, height)
     levels = [_eighths(value, rows, y) for value in values(columns)]
     body = [[_cell(level, rows - 1 - row, tone) for level in levels] for row in range(rows)]
-    gutter = len(labels[0])
-    return (*_body(labels, body), (Span(" " * gutter + "└", Tone.DIM), *x_axis(x, columns, marks)))
+    return (*_body(labels, body), (Span(f"{labels[-1]}└", Tone.DIM), *x_axis(x, columns, marks)))
 
 
 def group_bars(
@@ -89,17 +90,37 @@ def group_bars(
     for rule in rules:
         _draw_rule(body, rule, y)
     names = "".join(_centered(group.name, room) for group in groups)
-    gutter = len(labels[0])
-    foot = (Span(" " * gutter + "└", Tone.DIM), Span(pad(names, columns), Tone.DIM))
-    return (*_body(labels, body), foot)
+    return (*_body(labels, body), (Span(f"{labels[-1]}└", Tone.DIM), Span(pad(names, columns), Tone.DIM)))
 
 
 def _frame(width: int, height: int, y: Axis) -> tuple[int, list[str], int]:
-    """Return the number of rows above the x axis, their labels (equally wide), and the columns left."""
+    """Return the number of rows above the x axis, the labels (equally wide), and the columns left.
+
+    The last label is that of the x axis.
+    """
     rows = max(height - 1, 1)
-    labels = y_labels(y, rows)
+    labels = labels_of(y, rows)
     gutter = max(map(len, labels)) + 1
     return rows, [pad(label, gutter - 1, right=True) + " " for label in labels], width - gutter - 1
+
+
+def labels_of(y: Axis, rows: int) -> list[str]:
+    """Return one label per row and one for the x axis, which is the low end; most of them are empty.
+
+    A label stands beside the highest row of a bar with its value. Only labels that are equally far apart and
+    that writing does not round are shown between the two ends.
+    """
+    parts = next((each for each in PARTS if rows % each == 0 and rows >= 2 * each and _exact(y, each)), 1)
+    labels = [""] * (rows + 1)
+    for part in range(parts + 1):
+        labels[rows - part * rows // parts] = y.write(y.low + y.span * part / parts)
+    return labels
+
+
+def _exact(y: Axis, parts: int) -> bool:
+    """Return whether the axis can be divided into that many parts by values that are not rounded."""
+    values = (y.low + y.span * part / parts for part in range(parts + 1))
+    return all(math.isclose(float(y.write(value)), value) for value in values)
 
 
 def _blank(width: int, height: int) -> tuple[Line, ...]:
@@ -109,7 +130,7 @@ def _blank(width: int, height: int) -> tuple[Line, ...]:
 def _body(labels: Sequence[str], rows: Sequence[Sequence[Cell]]) -> list[Line]:
     return [
         (Span(label, Tone.DIM), Span("┤" if label.strip() else "│", Tone.DIM), *spans_of(cells))
-        for label, cells in zip(labels, rows, strict=True)
+        for label, cells in zip(labels, rows, strict=False)
     ]
 
 

@@ -85,12 +85,16 @@ def total(view: TestLoadView) -> Part:
     return Part(view.counts[-1][1], 0.0, made, view.measure.jobs, cpu)
 
 
+_PATTERNS = {Pattern.STEADY: "steady", Pattern.POISSON: "Poisson", Pattern.RAMP: "ramp"}
+
+
 def load_text(load: TestLoad) -> str:
     """Return a load in words."""
     jobs = counted(load.jobs, "job")
     if load.pattern is Pattern.BURST:
         return f"{jobs} at once, each {load.job_length_s:g} s"
-    return f"{jobs}, {load.pattern} {rate_text(load.rate, load.end_rate)}, each {load.job_length_s:g} s"
+    pattern = f"{_PATTERNS[load.pattern]} {rate_text(load.rate, load.end_rate)}"
+    return f"{jobs}, {pattern}, each {load.job_length_s:g} s"
 
 
 def lines(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
@@ -124,13 +128,13 @@ def time_left(view: TestLoadView) -> str:
 def _head(view: TestLoadView) -> tuple[Line, ...]:
     made, of = total(view).dispatched, view.measure.load.jobs
     if view.running:
-        state = Span(f"◌ {stopwatch(view.elapsed_s)} ", Tone.WARN)
+        state = Span(f"◌ {stopwatch(view.elapsed_s)}  ", Tone.KEY)
     else:
         state = Span("■ ended early  " if view.ended else "✓ done  ", Tone.WARN if view.ended else Tone.GOOD)
     first = (
         state,
         Span(f"{made}/{of} dispatched", Tone.STRONG),
-        Span(f"   {left}" if (left := time_left(view)) else "", Tone.WARN),
+        Span(f"   {left}" if (left := time_left(view)) else ""),
         Span(f"   {load_text(view.measure.load)}", Tone.DIM),
     )
     return (first, (Span(one_line(view.ended), Tone.WARN),)) if view.ended else (first,)
@@ -170,7 +174,7 @@ def _cells(part: Part) -> tuple[tuple[str, Tone], ...]:
     return (
         (str(part.dispatched), Tone.PLAIN),
         (str(entered), Tone.PLAIN),
-        (str(waiting), Tone.WARN if waiting else Tone.PLAIN),
+        (str(waiting), Tone.PLAIN),
         (str(lost), Tone.BAD if lost else Tone.PLAIN),
         (warm, Tone.PLAIN),
         *((_ms(percentile(latencies, percent)), Tone.STRONG) for percent in (50, 95, 99)),
@@ -210,22 +214,22 @@ def pool_graph(view: TestLoadView, width: int, height: int) -> tuple[Line, ...]:
     changed = Span("  ▲ count changed" if marks else "", Tone.DIM)
     per = "second" if size == 1 else f"{size:g} s"
     return (
-        cut((Span("idle processes", Tone.GOOD), changed), width),
+        cut((Span("idle processes", Tone.SERIES), changed), width),
         *time_bars(
             lambda columns: idle_over(view, columns),
             width,
             upper - 1,
-            Tone.GOOD,
+            Tone.SERIES,
             x=x,
             y=whole_axis(idle),
             marks=marks,
         ),
-        cut((Span(f"jobs arriving per {per}", Tone.WARN),), width),
+        cut((Span(f"jobs arriving per {per}"),), width),
         *time_bars(
             lambda columns: arrivals_over(view, columns),
             width,
             height - upper - 1,
-            Tone.WARN,
+            Tone.PLAIN,
             x=x,
             y=whole_axis(arriving),
             marks=marks,
@@ -279,12 +283,12 @@ def latency_graph(view: TestLoadView, width: int, height: int) -> tuple[Line, ..
     cold = [(job.at_s, job.latency_ms) for job in entered if not job.warm]
     legend = (
         Span("ms from dispatch to entry: ", Tone.DIM),
-        Span("warm", Tone.GOOD),
+        Span("warm", Tone.SERIES),
         Span(" · "),
-        Span("cold", Tone.BAD),
+        Span("cold", Tone.WARN),
     )
     top = max([1.0, *(value for _, value in (*warm, *cold))])
-    stems = [Series(_stems(points), tone) for points, tone in ((cold, Tone.BAD), (warm, Tone.GOOD))]
+    stems = [Series(_stems(points), tone) for points, tone in ((cold, Tone.WARN), (warm, Tone.SERIES))]
     drawn = plot(
         stems,
         width,

@@ -48,7 +48,7 @@ class Axis:
     high: float
     write: Callable[[float], str] = "{:g}".format
     ticks: tuple[float, ...] = ()
-    """The labelled values; by default both ends, and on a y axis the middle."""
+    """The labelled values of an x axis; by default both ends."""
 
     @property
     def span(self) -> float:
@@ -208,16 +208,12 @@ def spans_of(cells: Iterable[tuple[str, Tone]]) -> Line:
 
 
 def y_labels(y: Axis, rows: int) -> list[str]:
-    """Return one label per row, most of them empty. Each tick labels the row that is nearest to it.
-
-    Without ticks, the two ends and the middle of the axis are labelled.
-    """
-    middle = ((y.low + y.high) / 2,) if rows >= 5 else ()
+    """Return one label per row, most of them empty: the two ends, and the middle if it has a row."""
     labels = [""] * rows
-    # The ends come last: in a low graph they replace the middle.
-    ticks = sorted(y.ticks, key=lambda tick: min(tick - y.low, y.high - tick), reverse=True)
-    for value in ticks or (*middle, y.high, y.low):
-        labels[round((y.high - value) / y.span * (rows - 1))] = y.write(value)
+    if rows >= 5 and rows % 2:
+        labels[rows // 2] = y.write((y.low + y.high) / 2)
+    labels[-1] = y.write(y.low)
+    labels[0] = y.write(y.high)
     return labels
 
 

@@ -10,7 +10,7 @@ from agent_tui.files import shown_path
 from agent_tui.model.tuning import Phase, Progress, Row, SweepView
 from agent_tui.tui.widgets.advice_rows import advice_lines
 from agent_tui.tui.widgets.bars import Group, group_bars
-from agent_tui.tui.widgets.live_rows import cut, load_text, plain, share_cell, warning_lines
+from agent_tui.tui.widgets.live_rows import cut, load_text, plain, warning_lines
 from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, beside, plot, round_up
 from agent_tui.tui.widgets.text import (
     NONE,
@@ -19,11 +19,11 @@ from agent_tui.tui.widgets.text import (
     Tone,
     counted,
     duration,
-    megabytes,
-    milliseconds,
+    grouped,
     one_line,
     pad,
 )
+from agent_tui.tuning.recorder import END_THEM
 from agent_tui.tuning.report import comparison
 from agent_tui.tuning.results import jobs_of, rows, saturation_warning
 from agent_tui.tuning.stats import histogram, percentile
@@ -52,6 +52,15 @@ def _ms(value: float | None) -> str:
     return f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
 
 
+def _percent(share: float | None) -> str:
+    return NONE if share is None else f"{share * 100:.0f}"
+
+
+def _mb(row: Row, mb: float | None) -> str:
+    """Return the memory of the idle processes, in MB; none without such processes."""
+    return grouped(mb) if mb is not None and row.num_idle_processes else NONE
+
+
 def spread(view: SweepView, count: int) -> str:
     """Return the lowest and the highest p95 of the repeats."""
     runs = view.result.runs_of(count)
@@ -74,9 +83,7 @@ def _model(view: SweepView, row: Row) -> str:
     """Return the share of warm starts that the model predicts for the same arrivals."""
     known = {} if view.advice is None else {each.num_idle_processes: each for each in view.advice.candidates}
     candidate = known.get(row.num_idle_processes)
-    return (
-        NONE if candidate is None or candidate.warm_predicted is None else f"{candidate.warm_predicted:.0%}"
-    )
+    return _percent(None if candidate is None else candidate.warm_predicted)
 
 
 def _any_lost(view: SweepView) -> bool:
@@ -98,14 +105,12 @@ COLUMNS: tuple[Column, ...] = (
         lambda view: view.plan.repeat > 1,
     ),
     Column("Δp95 before", 11, 6, _since, lambda view: view.before is not None),
-    Column("warm", 5, 0, lambda _, row: f"{row.warm_hit_rate:.0%}"),
-    Column("model", 5, 7, _model),
-    Column("CPU", 4, 3, lambda _, row: share_cell(row.machine_cpu)[0]),
-    Column("USS", 5, 0, lambda _, row: megabytes(row.idle_uss_mb)),
-    Column("PSS", 5, 1, lambda _, row: megabytes(row.idle_pss_mb)),
-    Column(
-        "refill", 7, 8, lambda _, row: NONE if row.refill_p50_ms is None else milliseconds(row.refill_p50_ms)
-    ),
+    Column("warm %", 6, 0, lambda _, row: _percent(row.warm_hit_rate)),
+    Column("model %", 7, 7, _model),
+    Column("CPU %", 5, 3, lambda _, row: _percent(row.machine_cpu)),
+    Column("USS MB", 6, 0, lambda _, row: _mb(row, row.idle_uss_mb)),
+    Column("PSS MB", 6, 1, lambda _, row: _mb(row, row.idle_pss_mb)),
+    Column("refill ms", 9, 8, lambda _, row: _ms(row.refill_p50_ms)),
 )
 
 
@@ -127,7 +132,9 @@ def progress_text(progress: Progress, plan_repeat: int) -> str:
             return "waiting for the first job, which is not counted"
         case Phase.SETTLING:
             idle = counted(progress.count or 0, "idle process", "idle processes")
-            waits_for = one_line(progress.waits_for)
+            waits_for = one_line(progress.waits_for).replace(
+                END_THEM, "Esc, then x in the process table ends one"
+            )
             return f"waiting: {waits_for}" if waits_for else f"starting {idle}"
         case Phase.RUNNING:
             repeat = f", repeat {progress.repeat + 1} of {plan_repeat}" if plan_repeat > 1 else ""
@@ -175,14 +182,14 @@ def head(view: SweepView, now: float = 0.0) -> tuple[Line, ...]:
     complete = sum(run.complete for run in view.result.runs)
     far = Span(f"{complete}/{counted(progress.runs, 'run')}  ", Tone.STRONG)
     what = Span(
-        f"   {load_text(view.plan.load)} · target {one_line(view.target.text or str(view.target))}", Tone.DIM
+        f"  {load_text(view.plan.load)} · target {one_line(view.target.text or str(view.target))}", Tone.DIM
     )
     if view.outcome is not None and view.outcome.error:
         error = one_line(view.outcome.error)
         return ((Span("✗ failed to start: ", Tone.BAD), Span(error, Tone.BAD)), (what,))
     if view.running:
-        state = Span(f"◌ {progress_text(progress, view.plan.repeat)}", Tone.WARN)
-        left = Span(f"   {time_left(view, now)}", Tone.WARN)
+        state = Span(f"◌ {progress_text(progress, view.plan.repeat)}", Tone.KEY)
+        left = Span(f"   {time_left(view, now)}")
         return ((far, _bar(progress), left), (Span("  "), state), (what,))
     if view.result.ended:
         early = Span(f"■ ended early: {one_line(view.result.ended)}", Tone.WARN)
@@ -194,7 +201,7 @@ def _bar(progress: Progress) -> Span:
     cells = 20
     part = progress.jobs / max(progress.jobs_of, 1) if progress.phase is Phase.RUNNING else 0.0
     full = round(min((progress.run + min(part, 1.0)) / max(progress.runs, 1), 1.0) * cells)
-    return Span("━" * full + "╌" * (cells - full), Tone.GOOD)
+    return Span("━" * full + "╌" * (cells - full), Tone.SERIES)
 
 
 def table(view: SweepView, selected: int | None, width: int) -> tuple[Line, ...]:
@@ -216,7 +223,7 @@ def table(view: SweepView, selected: int | None, width: int) -> tuple[Line, ...]
         lines.append((Span(f"{mark} {star}", tone), Span(text, tone)))
     if so_far is not None:
         text = "".join(f"  {pad(each.write(view, so_far), each.width, right=True)}" for each in shown)
-        lines.append((Span("  ◌", Tone.WARN), Span(text, Tone.WARN)))
+        lines.append((Span("  ◌", Tone.KEY), Span(text)))
     return tuple(lines)
 
 
@@ -230,7 +237,7 @@ def graphs(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
 
 def latency_graph(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
     """Return p50, p95, and p99 per idle count, in ms, with the target's limit."""
-    kinds = (("p50", "p50_ms", Tone.GOOD), ("p95", "p95_ms", Tone.WARN), ("p99", "p99_ms", Tone.BAD))
+    kinds = (("p50", "p50_ms", Tone.DIM), ("p95", "p95_ms", Tone.SERIES), ("p99", "p99_ms", Tone.PLAIN))
     limit = view.target.limit_ms
     rules = [] if limit is None else [Rule(limit, one_line(view.target.text or str(view.target), 20))]
     legend = (
@@ -242,7 +249,7 @@ def latency_graph(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
 
 def memory_graph(view: SweepView, width: int, height: int) -> tuple[Line, ...]:
     """Return the memory of all idle processes per idle count, in MB."""
-    kinds = (("PSS", "idle_pss_mb", Tone.WARN), ("USS", "idle_uss_mb", Tone.GOOD))
+    kinds = (("PSS", "idle_pss_mb", Tone.SERIES), ("USS", "idle_uss_mb", Tone.DIM))
     legend = (*(Span(f"█ {name} ", tone) for name, _, tone in kinds), Span("MB per idle count", Tone.DIM))
     return (cut(legend, width), *_per_count(view, kinds, width, height - 1, ()))
 
@@ -295,7 +302,7 @@ def bar_lines(view: SweepView, selected: int | None, width: int) -> tuple[Line, 
         Span(f"{selected} idle", Tone.STRONG),
         Span(f": {counted(len(jobs), 'job')} by ms from dispatch to entry  (↑ ↓ select)", Tone.DIM),
     )
-    shown = [(f"{_ms(each.low)}…{_ms(each.high)}", each.count, Tone.GOOD) for each in bins]
+    shown = [(f"{_ms(each.low)}…{_ms(each.high)}", each.count, Tone.SERIES) for each in bins]
     shown += [("lost", lost, Tone.BAD)] if lost else []
     return (
         title,

@@ -30,6 +30,7 @@ STYLES = {
     Tone.GONE: "talk--bad",
     Tone.LOUD: "talk--warn",
     Tone.KEY: "talk--key",
+    Tone.SERIES: "talk--plain",
 }
 """The component class of each tone."""
 

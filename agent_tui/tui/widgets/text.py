@@ -30,6 +30,8 @@ class Tone(StrEnum):
     GONE = "$text-error"
     LOUD = "bold auto on $warning"
     KEY = "bold $text-accent"
+    SERIES = "$text-primary"
+    """A curve or bar whose color has no meaning."""
 
 
 @dataclass(frozen=True, slots=True)
