@@ -198,8 +198,10 @@ class Dispatches:
         """Report a job that no worker accepted, according to the embedded server."""
         dispatch = self._dispatch_of(job)
         if dispatch is not None:
-            why = f"{why} ({dispatch.declined})" if dispatch.declined else why
             self._end(dispatch)
+        declined = dispatch.declined if dispatch is not None else ""
+        if cause := declined or self._registrar.readiness.problem:
+            why = f"{cause} ({why})"
         self._report_lost(job.room.name, why, job.id, dispatch.test.number if dispatch else 0)
 
     def _report_lost(self, room: str, why: str, job_id: str | None, number: int) -> None:
@@ -300,10 +302,10 @@ def taken_elsewhere(dispatches: Iterable[Any], ready: WorkerReadiness) -> str:
 
 
 def never_offered(ready: WorkerReadiness, within_s: float) -> str:
-    """Return why the server may have offered no job."""
+    """Return why the server may have offered no job, the cause first."""
     what = f"the server offered no job within {within_s:g} s"
     if ready.problem is not None:
-        return f"{what}: {ready.problem}"
+        return f"{ready.problem} ({what})"
     if ready.server_type != "room":
         return (
             f"{what}: serverType is {ready.server_type}, "

@@ -340,7 +340,7 @@ class AgentTuiApp(App[int]):
             return
         if news := [each for each in self.state.dispatches if each.lost and each not in before.dispatches]:
             more = f" (and {len(news) - 1} more)" if len(news) > 1 else ""
-            self.notify_line(f"no job for {news[-1].room}: {news[-1].lost}{more}", failed=True)
+            self.notify_line(f"{news[-1].lost} · no job in {news[-1].room}{more}", failed=True)
 
     def _notify_tuned(self, before: AppState) -> None:
         """Notify that a load or sweep finished, unless a page is open."""
@@ -481,6 +481,10 @@ class AgentTuiApp(App[int]):
     @on(Processes.JobRequested)
     def job_requested(self, event: Processes.JobRequested) -> None:
         self.run_worker(self._guarded(lambda: self.action_handlers.talk_to(event.job_id)), group="actions")
+
+    @on(Processes.DispatchRequested)
+    def dispatch_requested(self, event: Processes.DispatchRequested) -> None:
+        self.run_worker(self._guarded(lambda: self.action_handlers.open_dispatch(event.key)), group="actions")
 
     @on(TalkPane.Said)
     def said(self, event: TalkPane.Said) -> None:

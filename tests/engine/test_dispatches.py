@@ -209,7 +209,7 @@ async def test_a_dispatch_turned_away_is_lost_as_soon_as_the_server_reports_it()
         turned_away = of_room("demo", 1)
         bench.ended(bench.record(turned_away), declined=STOPPING, turned_away=True)
         bench.dispatches.lost(turned_away, "no worker took the job: AW_1 rejected")
-        why = f"no worker took the job: AW_1 rejected ({STOPPING})"
+        why = f"{STOPPING} (no worker took the job: AW_1 rejected)"
         assert bench.lost() == [JobLost("demo", why, "AJ_1", 1)]
 
 
@@ -253,6 +253,24 @@ async def test_a_lost_job_of_another_dispatcher_is_reported_once() -> None:
         assert bench.lost() == [JobLost("theirs", "no worker answered", "AJ_1")]
 
 
+async def test_a_loss_says_first_why_this_worker_got_no_offer_or_declined_it() -> None:
+    async with bench_of() as bench:
+        bench.problem = "processes of generation 1 fail to start: RuntimeError: no model file"
+        made = await bench.make()
+        bench.dispatches.lost(job(bench), "no worker has a load below 0.7")
+        bench.problem = None
+        second = await bench.make()
+        turned_away = job(bench, 1)
+        bench.ended(bench.record(turned_away), declined="busy", turned_away=True)
+        bench.dispatches.lost(turned_away, "no worker accepted the job")
+        assert [each.why for each in bench.lost()] == [
+            "processes of generation 1 fail to start: RuntimeError: no model file "
+            "(no worker has a load below 0.7)",
+            "busy (no worker accepted the job)",
+        ]
+        assert [each.room for each in bench.lost()] == [made.room, second.room]
+
+
 async def test_a_job_that_another_worker_took_is_reported_at_once_with_that_worker() -> None:
     async with LocalServer() as server:
         bench = Bench(server, offer_s=30.0)
@@ -270,7 +288,7 @@ async def test_a_job_that_another_worker_took_is_reported_at_once_with_that_work
 @pytest.mark.parametrize(
     ("problem", "server_type", "load", "said"),
     [
-        ("not connected to LiveKit: backing off", "room", 0.0, "not connected to LiveKit"),
+        ("not connected: backing off", "room", 0.0, "not connected: backing off (the server offered no job"),
         (None, "publisher", 0.0, "when a participant publishes in the room"),
         (None, "participant", 0.0, "when a participant joins the room"),
         (None, "room", 0.8, "reports a load of 0.80"),

@@ -451,7 +451,7 @@ async def test_the_status_line_says_why_a_dispatch_was_lost(size: tuple[int, int
             ev.JobLost("salon", "the offer was declined", "AJ_d", 1),
         )
         await painted(app, engine, pilot)
-        assert str(app.query_one(StatusLine).render()) == "✗ no job for salon: the offer was declined"
+        assert str(app.query_one(StatusLine).render()) == "✗ the offer was declined · no job in salon"
         await pilot.press("j", "enter")
         await until(lambda: isinstance(app.screen, JobPage))
         await pilot.pause()

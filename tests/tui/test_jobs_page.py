@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from agent_tui.model import events as ev
 from agent_tui.tui.app import AgentTuiApp
-from agent_tui.tui.screens.job import JobPage
+from agent_tui.tui.screens.job import DispatchPage, JobPage
 from agent_tui.tui.screens.jobs import JobsPage
 from agent_tui.tui.widgets.jobs_table import COLUMNS, JobsTable, job_row, jobs_of
 from agent_tui.tui.widgets.processes import Processes
@@ -267,3 +267,49 @@ async def test_outside_text_stays_text(text: str) -> None:
     async with page(engine, (80, 24)) as (app, _, table):
         assert len(column(table, "room")) == 1
         assert "\x1b" not in app.export_screenshot()
+
+
+async def test_dispatches_without_a_job_are_rows_with_the_cause_and_open_a_page() -> None:
+    engine = FakeEngine()
+    histories.lost(engine)
+    job(engine, 11)
+    job(engine, 12, ends=ev.EndedBy.ORDER)
+    async with page_host(engine, "j") as (app, pilot):
+        page = app.screen
+        assert isinstance(page, JobsPage)
+        await until(lambda: page.table.row_count == 4)
+        rows = {key: span["state"].text for key, span in page.table._cells.items()}
+        assert rows == {
+            "dispatch 1": "✗ lost",
+            "dispatch 2": "◌ waiting",
+            "AJ_11": "● running",
+            "AJ_12": "✓ success",
+        }
+        assert list(page.table._order)[2:] == ["AJ_12", "dispatch 1"], "what ended is below"
+        assert "1 lost dispatch" in str(page.query_one(".page-box").border_title)
+        page.table.choose("dispatch 1")
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, DispatchPage))
+        await until(lambda: "another worker took the job" in text_of(app))
+        assert "room demo-1" in text_of(app)
+        await pilot.press("escape")
+        await until(lambda: app.screen is page)
+        page.table.choose("dispatch 2")
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, DispatchPage))
+        await until(lambda: "◌ waiting" in text_of(app))
+
+
+async def test_enter_on_a_lost_dispatch_of_the_dashboard_opens_its_page() -> None:
+    engine = FakeEngine()
+    histories.lost(engine)
+    async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
+        table = app.panel(Processes)
+        table.choose("dispatch 1")
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, DispatchPage))
+        await until(lambda: "another worker took the job" in text_of(app))
+
+
+def text_of(app: AgentTuiApp) -> str:
+    return str(app.screen.query_one("#page-box Static", Static).render())

@@ -19,7 +19,7 @@ from agent_tui.tui.screens.dispatch_form import DispatchForm
 from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.screens.help import Help
-from agent_tui.tui.screens.job import JobPage
+from agent_tui.tui.screens.job import DispatchPage, JobPage
 from agent_tui.tui.screens.jobs import JobsPage
 from agent_tui.tui.screens.log_pages import LogExport, LogFilters, LogRecord
 from agent_tui.tui.screens.options import OptionsPage
@@ -150,7 +150,7 @@ PAGES: dict[str, tuple[str, list[str], type[Screen[Any]]]] = {
 
 OF_PANELS = ("find", "filter", "command", "copy", "log filters", "talk")
 SMALL = ("job", "generations", "tuning", "options")
-ELSEWHERE = {QuitQuestion, RemoteGuard, LogRecord, LogExport, ContextPage}
+ELSEWHERE = {QuitQuestion, RemoteGuard, LogRecord, LogExport, ContextPage, DispatchPage}
 """Questions, and pages that show a time or a path; other tests cover them."""
 
 

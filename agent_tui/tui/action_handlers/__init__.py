@@ -25,7 +25,7 @@ from agent_tui.tui.screens.dispatch_form import DispatchForm
 from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.screens.help import Help, classes_around
-from agent_tui.tui.screens.job import JobPage
+from agent_tui.tui.screens.job import DispatchPage, JobPage
 from agent_tui.tui.screens.jobs import JobsPage
 from agent_tui.tui.screens.log_pages import LogExport
 from agent_tui.tui.screens.options import OptionsPage
@@ -182,6 +182,10 @@ class ActionHandlers(Handlers):
         self._check_job(job_id)
         assert job_id is not None
         await self.app.push_screen_wait(JobPage(self.context, job_id))
+
+    async def open_dispatch(self, key: str) -> None:
+        """Open the page of a dispatch without a job."""
+        await self.app.push_screen_wait(DispatchPage(self.context, key))
 
     def _check_job(self, job_id: str | None) -> None:
         """Raise UserError if there is no job, which says what the selected process is for."""

@@ -1,4 +1,4 @@
-"""The job page: all about one running or ended job."""
+"""The page of a running or ended job, and that of a dispatch that has no job."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -14,11 +14,12 @@ from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.commands import DescribeJob
 from agent_tui.model.errors import UserError
 from agent_tui.model.reduce import HISTORY
-from agent_tui.model.state import LIVE_PHASES, JobView
+from agent_tui.model.state import LIVE_PHASES, AppState, JobView
 from agent_tui.tui.editor import open_in_editor
 from agent_tui.tui.job_log import JobLog
-from agent_tui.tui.screens.page import LivePage, PageContext
+from agent_tui.tui.screens.page import LivePage, PageContext, TextPage
 from agent_tui.tui.screens.talk import TalkPage
+from agent_tui.tui.widgets.detail_text import dispatch_lines
 from agent_tui.tui.widgets.job_text import (
     TIME_LINE_WIDTH,
     job_memory,
@@ -28,6 +29,7 @@ from agent_tui.tui.widgets.job_text import (
     time_line,
 )
 from agent_tui.tui.widgets.plot import beside
+from agent_tui.tui.widgets.processes import dispatch_of
 from agent_tui.tui.widgets.source import failing_place, traceback_lines
 from agent_tui.tui.widgets.talk_notes import sessions_of
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line, to_contents
@@ -201,3 +203,19 @@ class JobPage(LivePage):
             open_in_editor(self.app, Path(place.file), place.line)
         except UserError as error:
             self.notify(str(error), severity="error", markup=False)
+
+
+class DispatchPage(TextPage):
+    """Why a test dispatch became no job, or that it still waits; once it has a job, its timeline."""
+
+    def __init__(self, context: PageContext, key: str) -> None:
+        """`key` is that of the dispatch's row."""
+        super().__init__("Dispatch", context, lambda state, now, width: _dispatch(key, state, now, width))
+
+
+def _dispatch(key: str, state: AppState, now: float, width: int) -> tuple[Line, ...]:
+    dispatch = dispatch_of(key, state)
+    if dispatch is None:
+        return ((Span("no details: only the last dispatches are kept", Tone.DIM),),)
+    room = (Span("room ", Tone.DIM), Span(one_line(dispatch.room), Tone.STRONG))
+    return (room, *dispatch_lines(dispatch, state, now, width))

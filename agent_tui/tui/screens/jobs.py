@@ -9,15 +9,15 @@ from textual.containers import Vertical
 from textual.widgets import Static
 
 from agent_tui.model.state import AppState
-from agent_tui.tui.screens.job import JobPage
+from agent_tui.tui.screens.job import DispatchPage, JobPage
 from agent_tui.tui.screens.page import LivePage, PageContext
-from agent_tui.tui.widgets.jobs_table import JobsTable
+from agent_tui.tui.widgets.jobs_table import JobsTable, jobless
 from agent_tui.tui.widgets.table import Order
 from agent_tui.tui.widgets.text import Line, Span, Tone, counted, to_content
 
 
 class JobsPage(LivePage):
-    """A table of jobs; Enter opens a job's page. The jobs of test loads and sweeps are hidden at first."""
+    """A table of jobs and lost dispatches; Enter opens a row's page. Jobs of loads are hidden at first."""
 
     DEFAULT_CSS = """
     JobsPage {
@@ -57,11 +57,16 @@ class JobsPage(LivePage):
         shown.update(to_content(note))
         shown.set_class(bool(note), "-shown")
         jobs, running = len(self.state.jobs), len(self.state.live_jobs)
-        self.query_one(".page-box").border_title = f"Jobs · {jobs}, {running} running" if jobs else "Jobs"
+        lost = sum(bool(each.lost) for each in jobless(self.state))
+        counts = f"Jobs · {jobs}, {running} running" if jobs else "Jobs"
+        self.query_one(".page-box").border_title = (
+            f"{counts} · {counted(lost, 'lost dispatch', 'lost dispatches')}" if lost else counts
+        )
 
     @on(JobsTable.Opened)
     def opened(self, event: JobsTable.Opened) -> None:
-        self.app.push_screen(JobPage(self.context, event.job_id))
+        is_job = event.key in self.state.jobs
+        self.app.push_screen((JobPage if is_job else DispatchPage)(self.context, event.key))
 
     def action_test_loads(self) -> None:
         """Show or hide the jobs of test loads and sweeps."""
@@ -71,7 +76,7 @@ class JobsPage(LivePage):
 
 def note_line(state: AppState, *, test_loads: bool) -> Line:
     """Return the line below the table: hidden jobs, or how to start the first one."""
-    if not state.jobs:
+    if not state.jobs and not jobless(state):
         return (Span("no jobs yet: each offered job appears here. Esc, then d starts one", Tone.DIM),)
     number = sum(job.test_load for job in state.jobs.values())
     if not number:

@@ -84,7 +84,7 @@ def job_lines(entry: Entry | None, state: AppState, now: float, width: int, heig
         return _muted("Select a process: its job, its logs, and its memory appear here.", width)
     job = job_of(entry, state)
     if isinstance(entry, DispatchView):
-        return _dispatch(entry, job, state, now, width)
+        return dispatch_lines(entry, state, now, width)
     if job is None:
         return _process(entry, state, now, width)
     lines = _job(job, state, width)
@@ -104,9 +104,9 @@ def _job(job: JobView, state: AppState, width: int) -> tuple[Line, ...]:
     return (*summary_lines(job, state, width), (), *((*crash, ()) if crash else ()), *time_line(job))
 
 
-def _dispatch(
-    dispatch: DispatchView, job: JobView | None, state: AppState, now: float, width: int
-) -> tuple[Line, ...]:
+def dispatch_lines(dispatch: DispatchView, state: AppState, now: float, width: int) -> tuple[Line, ...]:
+    """Return why a dispatch was lost, or that it waits, and its job if one was offered."""
+    job = job_of(dispatch, state)
     if not dispatch.lost:
         head = (Span("◌ waiting ", Tone.WARN), Span(f"for {duration(now - dispatch.made)}"))
         return (head, *_muted("No worker has been offered its job yet.", width))

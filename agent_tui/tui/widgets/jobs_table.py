@@ -1,4 +1,4 @@
-"""The table of jobs: running ones first, then ended ones, the newest first."""
+"""The table of jobs and of dispatches without one: running first, then ended or lost, the newest first."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,11 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from agent_tui.model.state import LIVE_PHASES, AppState, JobView
+from agent_tui.model.state import LIVE_PHASES, AppState, DispatchView, JobView
 from agent_tui.tui.widgets import copyable
 from agent_tui.tui.widgets.endings import job_ended, job_status, signal_name
 from agent_tui.tui.widgets.log_text import clock
+from agent_tui.tui.widgets.processes import dispatch_of, key_of
 from agent_tui.tui.widgets.table import Column, Order, Row, Table
 from agent_tui.tui.widgets.text import NONE, Span, Tone, megabytes, milliseconds, one_line, stopwatch
 
@@ -29,6 +30,9 @@ COLUMNS = (
 )
 """The columns in order. `entry` is the time to the entry function, from the dispatch or else the offer."""
 
+JobEntry = JobView | DispatchView
+"""What a row is about: a job, or a test dispatch that has no job."""
+
 SORTED_BY: dict[str, Callable[[JobView, AppState, float], float | str]] = {
     "state": lambda job, _, __: job_status(job).text,
     "room": lambda job, _, __: one_line(job.room),
@@ -42,14 +46,55 @@ SORTED_BY: dict[str, Callable[[JobView, AppState, float], float | str]] = {
 """The sort key of each column."""
 
 
-def jobs_of(state: AppState, now: float, order: Order, *, test_loads: bool) -> dict[str, JobView]:
-    """Return the jobs by id: running ones, then ended ones, each sorted; with or without those of loads."""
-    found = [job for job in state.jobs.values() if test_loads or not job.test_load]
-    found.sort(key=lambda job: job.offered, reverse=True)
+def jobs_of(state: AppState, now: float, order: Order, *, test_loads: bool) -> dict[str, JobEntry]:
+    """Return the rows' entries by key: dispatches that wait and running jobs, then ended and lost ones.
+
+    Each of the two parts is sorted; `test_loads`: whether it includes the jobs of loads.
+    """
+    found: list[JobEntry] = [job for job in state.jobs.values() if test_loads or not job.test_load]
+    found += jobless(state)
+    found.sort(key=lambda each: each.offered if isinstance(each, JobView) else each.made, reverse=True)
     if order.column:
-        found.sort(key=lambda job: SORTED_BY[order.column](job, state, now), reverse=order.descending)
-    found.sort(key=lambda job: job.phase not in LIVE_PHASES)
-    return {job.id: job for job in found}
+        found.sort(key=lambda each: _sort_key(each, order.column, state, now), reverse=order.descending)
+    found.sort(
+        key=lambda each: each.phase not in LIVE_PHASES if isinstance(each, JobView) else not each.waits
+    )
+    return {each.id if isinstance(each, JobView) else key_of(each): each for each in found}
+
+
+def jobless(state: AppState) -> list[DispatchView]:
+    """Return the test dispatches that wait for a job or were lost without one."""
+    return [each for each in state.dispatches if each.job_id not in state.jobs and (each.lost or each.waits)]
+
+
+def _sort_key(entry: JobEntry, column: str, state: AppState, now: float) -> tuple[bool, float | str]:
+    """Return the sort key; a dispatch, which has few of the values, sorts below all jobs that have one."""
+    if isinstance(entry, JobView):
+        return True, SORTED_BY[column](entry, state, now)
+    known: dict[str, float | str] = {
+        "room": one_line(entry.room),
+        "state": dispatch_state(entry).text,
+        "offered": entry.made,
+    }
+    return column in known, known.get(column, "")
+
+
+def dispatch_state(dispatch: DispatchView) -> Span:
+    """Return whether the dispatch is lost or waits."""
+    return Span("✗ lost", Tone.BAD) if dispatch.lost else Span("◌ waiting", Tone.WARN)
+
+
+def row(entry: JobEntry, state: AppState, now: float) -> Row:
+    """Return the cells of a row."""
+    if isinstance(entry, JobView):
+        return job_row(entry, state, now)
+    cells = {
+        "state": dispatch_state(entry),
+        "room": Span(one_line(entry.room)),
+        "offered": Span(clock(entry.made, millis=False), Tone.DIM),
+        "why": Span(one_line(entry.lost)),
+    }
+    return {column.key: cells.get(column.key, Span("")) for column in COLUMNS}
 
 
 def job_row(job: JobView, state: AppState, now: float) -> Row:
@@ -98,8 +143,8 @@ def _entry_ms(job: JobView) -> float | None:
     return job.offer_to_entry_ms if job.dispatch_to_entry_ms is None else job.dispatch_to_entry_ms
 
 
-class JobsTable(Table[JobView]):
-    """The table of jobs. `test_loads` shows those of test loads and sweeps too."""
+class JobsTable(Table[JobEntry]):
+    """The table of jobs and of dispatches without one. `test_loads` shows those of test loads too."""
 
     SORTABLE = SORTED_BY
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -113,20 +158,20 @@ class JobsTable(Table[JobView]):
 
     @dataclass
     class Opened(Message):
-        """The user pressed Enter on a job, or clicked it."""
+        """The user pressed Enter on a row, or clicked it: the id of a job, or the key of a dispatch."""
 
-        job_id: str
+        key: str
 
     test_loads = False
 
     def columns_of(self, state: AppState) -> Sequence[Column]:
         return COLUMNS
 
-    def entries_of(self, state: AppState, order: Order) -> Mapping[str, JobView]:
+    def entries_of(self, state: AppState, order: Order) -> Mapping[str, JobEntry]:
         return jobs_of(state, self._now, order, test_loads=self.test_loads)
 
-    def row_of(self, entry: JobView, state: AppState, now: float) -> Row:
-        return job_row(entry, state, now)
+    def row_of(self, entry: JobEntry, state: AppState, now: float) -> Row:
+        return row(entry, state, now)
 
     def toggle_test_loads(self) -> None:
         """Show or hide the jobs of test loads and sweeps."""
@@ -138,4 +183,7 @@ class JobsTable(Table[JobView]):
             self.post_message(self.Opened(self.chosen))
 
     def copyable(self) -> Mapping[str, str]:
-        return copyable.of_job(self._state.jobs.get(self.chosen or ""), self._state)
+        key, state = self.chosen or "", self._state
+        if key not in state.jobs and (dispatch := dispatch_of(key, state)) is not None:
+            return copyable.of_entry(dispatch, state)
+        return copyable.of_job(state.jobs.get(key), state)

@@ -112,6 +112,11 @@ def key_of(entry: Entry) -> str:
     return f"dispatch {entry.number or entry.job_id or entry.made}"
 
 
+def dispatch_of(key: str, state: AppState) -> DispatchView | None:
+    """Return the dispatch whose row has that key; None if it is no longer kept."""
+    return next((each for each in reversed(state.dispatches) if key_of(each) == key), None)
+
+
 def _rank(process: ProcessView) -> int:
     if process.kind is not ProcessKind.JOB:
         return 3
@@ -254,6 +259,12 @@ class Processes(Table[Entry]):
 
         job_id: str | None
 
+    @dataclass
+    class DispatchRequested(Message):
+        """The user pressed Enter on a test dispatch without a job."""
+
+        key: str
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.border_title = "Processes"
@@ -279,9 +290,7 @@ class Processes(Table[Entry]):
         key = self.chosen
         if key is None:
             return None
-        return self._state.processes.get(key) or next(
-            (each for each in self._state.dispatches if key_of(each) == key), None
-        )
+        return self._state.processes.get(key) or dispatch_of(key, self._state)
 
     def copyable(self) -> Mapping[str, str]:
         return copyable.of_entry(self.selected_entry, self._state)
@@ -293,8 +302,15 @@ class Processes(Table[Entry]):
             self.post_message(self.EndRequested(process.job_id))
 
     def action_request_job(self) -> None:
-        """Request the conversation of the job that the selected process has or had, and stay on its row."""
-        process = self.selected
-        if process is not None:
-            self.choose(process.id)
-            self.post_message(self.JobRequested(process.job_id))
+        """Request the conversation of the job that the selected process has or had, and stay on its row.
+
+        For a dispatch without a job, request its page.
+        """
+        entry = self.selected_entry
+        if entry is None:
+            return
+        self.choose(key_of(entry))
+        if isinstance(entry, ProcessView):
+            self.post_message(self.JobRequested(entry.job_id))
+        else:
+            self.post_message(self.DispatchRequested(key_of(entry)))
