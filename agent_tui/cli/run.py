@@ -23,7 +23,7 @@ from agent_tui.cli.project import AgentProject
 from agent_tui.cli.signals import StopSignals
 from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.errors import ExitCode, UserError
-from agent_tui.model.events import OnReload, StartMethod
+from agent_tui.model.events import StartMethod
 from agent_tui.options import kinds
 from agent_tui.options.declare import Section
 from agent_tui.runtimes.kinds import AGENTS_JS
@@ -146,14 +146,6 @@ TEST_JOB_LENGTH_S = 10.0
     help="Also reload when a file that matches GLOB is saved. Repeatable.",
 )
 @choice_flag(
-    Section.RELOAD,
-    "--on-reload",
-    words=OnReload,
-    default=OnReload.KEEP.value,
-    help="On reload, keep running jobs on the old code (default), swap the code of their open sessions, "
-    "restart them on the new code, or end them gracefully. See docs/swap.md.",
-)
-@choice_flag(
     Section.MEMORY,
     "--memory-measure",
     words=MemoryMeasure,
@@ -203,7 +195,6 @@ def run(
     no_mask_env: bool,
     no_watch: bool,
     watch_globs: tuple[str, ...],
-    on_reload: OnReload,
     start_method: StartMethod | None,
     memory_measure: MemoryMeasure | None,
     debug_port: int | None,
@@ -234,7 +225,6 @@ def run(
         # While there are turns to say, saves are loaded: the conversation may be about the change.
         watch=not no_watch and (not exit_when_idle or bool(say)),
         watch_globs=watch_globs,
-        on_reload=on_reload,
         debug_port=_debug_port(debug_port, usual.runtime),
         watchdogs=not no_watchdogs,
         memory_measure=memory_measure,

@@ -16,10 +16,11 @@ from agent_tui.generations.load import Loader, failure_event
 from agent_tui.generations.reloader import Reloader
 from agent_tui.generations.sources import Sources, Watch
 from agent_tui.jobs.manager import JobManager
+from agent_tui.jobs.swaps import JobSwaps
 from agent_tui.logs.intake import LogIntake
 from agent_tui.model import child as ch
 from agent_tui.model.errors import ServerError, UserError
-from agent_tui.model.events import StartMethod, StartsFailing, StartsRecovered
+from agent_tui.model.events import OnReload, StartMethod, StartsFailing, StartsRecovered
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.envfiles import Environment
 from agent_tui.processes.inference import SharedInference
@@ -89,8 +90,12 @@ class AgentCode:
             head_start=config.head_start,
         )
         self._blanks = self._make_blanks(config, settings.environment)
-        self._modules: dict[int, Mapping[str, bytes]] = {}
-        """The project's modules of each generation that has a process."""
+        self.swaps = JobSwaps(
+            jobs,
+            policy=lambda: OnReload(settings.options.on_reload),
+            agent=str(config.agent),
+            emit=self._emit,
+        )
         self._cpu = CpuLoad(clock=self._clock)
         self._hints = load_hints(config.startup_hints) if config.startup_hints else StartupHints()
         self._inference = SharedInference(supervisor)
@@ -169,23 +174,14 @@ class AgentCode:
         self._release_unused()
         self._registrar.set_full("")
         self.update_live()
-        self._modules = {
-            number: modules
-            for number, modules in self._modules.items()
-            if any(process.generation == number for process in self._pool.processes)
-        } | {generation.number: generation.snapshot.modules}
-        self._jobs.switched(generation.control, self._config.on_reload, self._changed_since)
+        self._jobs.switched(generation.control)
+        in_use = {process.generation for process in self._pool.processes}
+        self.swaps.switched(generation.number, generation.snapshot.modules, in_use)
         if self._blanks is not None:
             self._blanks.learn(generation.manifest.imports)
         self._learn(
             replace(self._hints, imports=generation.manifest.imports, template=generation.is_worth_a_template)
         )
-
-    def _changed_since(self, number: int) -> dict[str, bytes]:
-        """Return the current content of the files that differ from those of an earlier generation in use."""
-        assert self.current is not None
-        before, now = self._modules[number], self._modules[self.current.number]
-        return {path: content for path, content in now.items() if before.get(path) != content}
 
     # -- the worker -----------------------------------------------------------------------------------
 

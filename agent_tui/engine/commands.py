@@ -68,6 +68,10 @@ class CommandHandler:
             case cmd.RestartJob(job_id, reason):
                 problem = self._jobs.restart(job_id, reason)
                 return Result(problem is None, problem or reason)
+            case cmd.PinJob(job_id, pinned):
+                return Result(True, self._code.swaps.pin(job_id, pinned=pinned))
+            case cmd.SwapJob(job_id):
+                return Result(True, self._code.swaps.swap(job_id))
             case cmd.DescribeJob(job_id):
                 text = self._jobs.describe(job_id)
                 if text is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from agent_tui.jobs.sessions import TURN_TIMEOUT_S
 from agent_tui.logs.redactor import Redactor
 from agent_tui.model.child import MemoryMeasure
-from agent_tui.model.events import OnReload, StartMethod
+from agent_tui.model.events import StartMethod
 from agent_tui.options.envfiles import Environment
 from agent_tui.options.resolve import SourcedValue
 from agent_tui.runtimes.interpreter import Interpreter
@@ -33,7 +33,6 @@ class RunConfig:
     watch: bool = True
     watch_globs: tuple[str, ...] = ()
     """More files whose saves reload the agent."""
-    on_reload: OnReload = OnReload.KEEP
     start_method: StartMethod | None = None
     """The value of `--start-method`; None to choose a method by what loading shows."""
     startup_hints: Path | None = None

@@ -351,6 +351,7 @@ class Engine:
             sessions=self._follows_sessions,
             text_only=not has_media if config.text_only is None else config.text_only,
             turn_timeout_s=config.turn_timeout_s,
+            pinned=self._settings.options.pin,
         )
 
     @property

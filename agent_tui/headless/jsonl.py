@@ -244,6 +244,13 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "generation": e.generation,
         "reason": e.reason,
     },
+    ev.JobPinned: lambda e: {
+        "event": "job_pinned",
+        "job_id": e.job_id,
+        "room": e.room,
+        "generation": e.generation,
+        "pinned": e.pinned,
+    },
     ev.JobEnded: lambda e: {
         "event": "job_ended",
         "job_id": e.job_id,
@@ -343,7 +350,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
     ),
     se.SessionFailed: lambda e: _session("session_error", e) | {"component": e.component, "error": e.error},
     se.SwapWaiting: lambda e: (
-        _turn("swap_waiting", e) | {"to_generation": e.to_generation, "tool": e.tool or None}
+        _turn("swap_waiting", e) | {"to_generation": e.to_generation or None, "tool": e.tool or None}
     ),
     se.Swapped: lambda e: (
         _turn("swapped", e)
@@ -353,6 +360,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
             "reached": e.reached.value,
             "notes": e.notes,
             "duration_ms": _ms(e.duration_ms),
+            "changed": e.changed,
         }
     ),
     se.SessionEnded: lambda e: _session("session_ended", e) | {"reason": e.reason, "error": e.error or None},

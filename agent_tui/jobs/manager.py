@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -31,8 +31,6 @@ ASSIGNMENT_S = 7.5
 SLICE_S = 0.5
 """Seconds of a wait that a stall of this process can use up: waits are divided into slices of this length."""
 
-ChangedSince = Callable[[int], Mapping[str, bytes]]
-
 MAX_LAUNCHES = 2
 """The most launches of a job. A process that dies before the entry function runs is replaced once."""
 
@@ -55,6 +53,8 @@ class JobSettings:
     """Whether the job's sessions run without audio."""
     turn_timeout_s: float = TURN_TIMEOUT_S
     """Seconds that a typed turn may take."""
+    pinned: bool = False
+    """Whether the job stays on the code on which it starts."""
 
 
 class JobManager:
@@ -105,8 +105,10 @@ class JobManager:
             return
         control = None if self._pool.refusing else self._control
         generation = control.generation if control else 0
+        settings = self._settings()
         record = JobRecord(job, worker, offer.received_at, generation, offer.answer_by, test)
-        record.sessions = JobSessions(job.id, self._emit, self._clock, self._settings().turn_timeout_s)
+        record.pinned = settings.pinned
+        record.sessions = JobSessions(job.id, self._emit, self._clock, settings.turn_timeout_s)
         self._emit(
             ev.OfferReceived(
                 record.id,
@@ -203,31 +205,20 @@ class JobManager:
         record.process.shutdown(reason)
         return None
 
-    def switched(self, control: Control, policy: ev.OnReload, changed: ChangedSince) -> None:
-        """Send offers to the new generation from now on.
+    def switched(self, control: Control) -> None:
+        """Send offers to the new generation from now on."""
+        self._control = control
 
-        `policy` decides whether jobs on older generations continue, swap the code of their sessions, restart,
-        or end. `changed` returns the files of the new generation that an earlier one did not have like this.
-        """
-        self._control, generation = control, control.generation
-        for record in self.records:
-            if record.process is None or record.process.generation >= generation:
-                continue
-            if policy is ev.OnReload.SWAP:
-                if record.process.can_swap and record.sessions.are_open and record.restarting is None:
-                    record.sessions.swap(generation, changed(record.process.generation))
-            elif policy is ev.OnReload.RESTART:
-                self.restart(record.id, f"--on-reload restart: generation {generation} took over")
-            elif policy is ev.OnReload.END:
-                reason = f"--on-reload end: generation {generation} took over"
-                self._request_end(record, ev.JobStatus.TERMINATED, reason)
-
-    def sessions(self, job_id: str) -> JobSessions:
-        """Return the sessions of a running job. Raise UserError if no such job is running."""
+    def find(self, job_id: str) -> JobRecord:
+        """Return the record of a running job. Raise UserError if no such job is running."""
         record = self._records.get(job_id)
         if record is None:
             raise UserError(f"no job {job_id} is running")
-        return record.sessions
+        return record
+
+    def sessions(self, job_id: str) -> JobSessions:
+        """Return the sessions of a running job. Raise UserError if no such job is running."""
+        return self.find(job_id).sessions
 
     def drain(self) -> None:
         """Accept no more offers."""
@@ -507,6 +498,8 @@ class JobManager:
                 record.test_dispatch,
             )
         )
+        if record.pinned and not record.restarts:
+            self._emit(ev.JobPinned(record.id, record.room, process.generation, pinned=True))
         if test is not None and record.length_timer is None:
             length = self._settings().test_length_s if test.length_s is None else test.length_s
             if length is not None:

@@ -69,6 +69,8 @@ class JobRecord:
     lease: Lease = field(init=False)
     sessions: JobSessions = field(init=False)
     """The `AgentSession`s that the job's processes have started."""
+    pinned: bool = False
+    """Whether reloads leave the job on the code that it is on."""
     process: SupervisedProcess | None = None
     warm: bool = False
     launches: int = 0

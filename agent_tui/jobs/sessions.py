@@ -101,14 +101,26 @@ class JobSessions:
         """Whether a session is open."""
         return any(each.is_open for each in self._sessions.values())
 
-    def swap(self, generation: int, sources: Mapping[str, bytes]) -> None:
+    def are_all_on(self, generation: int) -> bool:
+        """Whether each open session runs the code of this generation."""
+        return all(each.generation == generation for each in self._sessions.values() if each.is_open)
+
+    def swap(self, generation: int, sources: Mapping[str, bytes], changed: tuple[str, ...] = ()) -> None:
         """Give all open sessions the code of this generation.
 
-        `sources` are the files that differ from those of the process's own generation.
+        `sources` are the files that differ from those of the process's own generation. `changed` names what
+        differs from the code that the sessions are on.
         """
         self._send(ch.SwapCode(generation, sources))
         for session in self._sessions.values():
-            session.hold_for_swap()
+            session.hold_for_swap(changed)
+
+    def cancel_swap(self) -> None:
+        """Cancel a swap that waits for a tool."""
+        if any(each.waits_for_swap for each in self._sessions.values()):
+            self._send(ch.SwapCode(0, {}))
+            for session in self._sessions.values():
+                session.forget_swap()
 
     def receive(self, message: ch.SessionMessage) -> None:
         """Handle a message about a session."""
@@ -207,6 +219,10 @@ class Session:
         self._opened = job.now()
         self._swap: asyncio.TimerHandle | None = None
         """Runs while typed turns wait for a swap, so that each turn has the code that its event says."""
+        self._changed: tuple[str, ...] = ()
+        """What differs between the code of the session and that of the swap that was requested last."""
+        self.waits_for_swap = False
+        """Whether a swap waits for a tool."""
         self._reply_generation: int | None = None
         """The generation that produced the reply that is coming; None if none is."""
 
@@ -246,11 +262,18 @@ class Session:
         turn.request_id = self._request("run_input", {"text": text})
         turn.timer = self._loop.call_later(self._job.turn_timeout_s, self._time_out, turn)
 
-    def hold_for_swap(self) -> None:
+    def hold_for_swap(self, changed: tuple[str, ...]) -> None:
         """Send no typed turn until the swap that was just requested has happened, or waits for a tool."""
         if self.is_open:
+            self._changed = changed
             self._stop_holding()
             self._swap = self._loop.call_later(SWAP_S, self._release)
+
+    def forget_swap(self) -> None:
+        """Report that a waiting swap was cancelled."""
+        if self.is_open and self.waits_for_swap:
+            self.waits_for_swap = False
+            self._job.emit(se.SwapWaiting(*self._key, self._last_turn, 0, ""))
 
     def _release(self) -> None:
         self._stop_holding()
@@ -344,6 +367,7 @@ class Session:
             case ch.SessionClosed(reason=reason, error=error):
                 self.end(reason, error)
             case ch.SwapWaits(generation=generation, tool=tool):
+                self.waits_for_swap = True
                 self._job.emit(se.SwapWaiting(*self._key, self._last_turn, generation, tool))
                 self._release()
             case ch.Swapped():
@@ -359,6 +383,7 @@ class Session:
 
     def _swapped(self, message: ch.Swapped) -> None:
         before, generation = self.generation, message.generation
+        self.waits_for_swap = False
         if message.reached is not se.SwapReach.NONE:
             self.generation = self._job.generation = generation
         self._job.emit(
@@ -370,6 +395,7 @@ class Session:
                 message.reached,
                 message.notes,
                 message.duration_ms,
+                self._changed,
             )
         )
         self._release()

@@ -179,7 +179,15 @@ def _tool_called(e: se.ToolCalled) -> str:
 
 def _swap_waiting(e: se.SwapWaiting) -> str:
     what = f"session {e.session} of job {e.job_id}"
+    if not e.to_generation:
+        return f"  the swap of {what} was cancelled: the job is pinned"
     return f"  the swap of {what} to generation {e.to_generation} waits for {e.tool or 'a tool'}"
+
+
+def _pinned(e: ev.JobPinned) -> str:
+    if e.pinned:
+        return f"  job {e.job_id} is pinned to generation {e.generation}: reloads do not change it"
+    return f"  job {e.job_id} is not pinned any more: the next reload applies to it"
 
 
 def _swapped(e: se.Swapped) -> str:
@@ -234,6 +242,7 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     ev.StartsRecovered: lambda e: "✓ processes start again",
     ev.WatchingChanged: _watching,
     ev.JobRestarting: lambda e: f"↻ job {e.job_id} restarts, leaving generation {e.generation}: {e.reason}",
+    ev.JobPinned: _pinned,
     ev.ProcessChanged: _process,
     ev.ProcessBlocked: _blocked,
     ev.MemoryWarned: _memory,
@@ -261,6 +270,7 @@ _ALWAYS_INFO: tuple[type[object], ...] = (
     ev.StartsRecovered,
     ev.JobStarted,
     ev.JobRestarting,
+    ev.JobPinned,
     ev.Stopping,
 )
 _LEVELS: dict[type[object], Callable[[Any], LogLevel]] = {

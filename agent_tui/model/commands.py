@@ -69,6 +69,19 @@ class RestartJob(Struct, frozen=True):
     reason: str = "restarted by the user"
 
 
+class PinJob(Struct, frozen=True):
+    """Pin a running job to the code that it is on, so that reloads do not change it, or unpin it."""
+
+    job_id: str
+    pinned: bool
+
+
+class SwapJob(Struct, frozen=True):
+    """Give the open sessions of a running job the current code now, even if the job is pinned."""
+
+    job_id: str
+
+
 class Say(Struct, frozen=True):
     """Queue a typed turn for a session of a job; 0 means its newest open session."""
 
@@ -184,6 +197,8 @@ Command = (
     | DumpStacks
     | DescribeJob
     | RestartJob
+    | PinJob
+    | SwapJob
     | Say
     | Interrupt
     | InspectSession

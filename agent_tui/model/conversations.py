@@ -65,6 +65,7 @@ class SwapView(Struct, frozen=True, tag=True):
     reached: se.SwapReach
     notes: tuple[str, ...]
     duration_ms: float
+    changed: tuple[str, ...] = ()
 
 
 Entry = MessageView | ToolView | HandoffView | ErrorView | SwapView
@@ -114,6 +115,8 @@ class SessionView(Struct, frozen=True):
     """The last event about the usage of each model, by the model's name."""
     swap_waits: se.SwapWaiting | None = None
     """The swap that waits for a tool; None if none waits."""
+    swap_since: float = 0.0
+    """Since when a swap waits for that tool."""
     ended_at: float | None = None
     end: str = ""
     """Why the session ended; empty while it is open."""
@@ -257,12 +260,22 @@ def _failed(session: SessionView, event: se.SessionFailed, ts: float) -> Session
 
 
 def _swap_waiting(session: SessionView, event: se.SwapWaiting, ts: float) -> SessionView:
-    return replace(session, swap_waits=event)
+    if not event.to_generation:
+        return replace(session, swap_waits=None)
+    waited = session.swap_waits
+    since = session.swap_since if waited is not None and waited.tool == event.tool else ts
+    return replace(session, swap_waits=event, swap_since=since)
 
 
 def _swapped(session: SessionView, event: se.Swapped, ts: float) -> SessionView:
     swap = SwapView(
-        ts, event.from_generation, event.to_generation, event.reached, event.notes, event.duration_ms
+        ts,
+        event.from_generation,
+        event.to_generation,
+        event.reached,
+        event.notes,
+        event.duration_ms,
+        event.changed,
     )
     after = _with_entry(session, event.turn, swap, ts, sum(map(len, event.notes)))
     kept = event.reached is se.SwapReach.NONE

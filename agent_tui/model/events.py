@@ -438,6 +438,15 @@ class JobRestarting(Struct, frozen=True):
     reason: str
 
 
+class JobPinned(Struct, frozen=True):
+    """A running job was pinned to the code of `generation`, so that reloads do not change it, or unpinned."""
+
+    job_id: str
+    room: str
+    generation: int
+    pinned: bool
+
+
 class JobEnded(Struct, frozen=True):
     """A launched job ended.
 
@@ -590,6 +599,7 @@ Event = (
     | JobStarted
     | JobConnected
     | JobRestarting
+    | JobPinned
     | JobEnded
     | JobLost
     | Dispatched

@@ -408,6 +408,10 @@ def _job_restarting(state: AppState, event: ev.JobRestarting, ts: float) -> AppS
     return _job(state, event.job_id, phase=JobPhase.RESTARTING, reason=event.reason)
 
 
+def _job_pinned(state: AppState, event: ev.JobPinned, ts: float) -> AppState:
+    return _job(state, event.job_id, pinned=event.pinned)
+
+
 def _job_ended(state: AppState, event: ev.JobEnded, ts: float) -> AppState:
     totals = replace(state.totals, **{event.status.value: getattr(state.totals, event.status.value) + 1})
     job = state.jobs.get(event.job_id)
@@ -543,6 +547,7 @@ _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {
     ev.JobStarted: _job_started,
     ev.JobConnected: _job_connected,
     ev.JobRestarting: _job_restarting,
+    ev.JobPinned: _job_pinned,
     ev.JobEnded: _job_ended,
     ev.JobLost: _job_lost,
     ev.Dispatched: _dispatched,

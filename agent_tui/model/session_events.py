@@ -186,7 +186,8 @@ class SwapReach(StrEnum):
 class SwapWaiting(Struct, frozen=True):
     """The session takes the code of a generation once `tool` has returned.
 
-    `tool` is empty if the SDK does not report which one runs.
+    `tool` is empty if the SDK does not report which one runs. A `to_generation` of 0 means that the swap was
+    cancelled: the job was pinned.
     """
 
     job_id: str
@@ -199,7 +200,8 @@ class SwapWaiting(Struct, frozen=True):
 class Swapped(Struct, frozen=True):
     """The session got the code of another generation in `turn`, or, if it reached nothing, keeps its code.
 
-    `notes` say what the swap did not reach, as `agent.py:12 body of entry()`, or why it failed.
+    `notes` say what the swap did not reach, as `agent.py:12 body of entry()`, or why it failed. `changed` has
+    the first changed line of each file that differs, as `agent.py:42`.
     """
 
     job_id: str
@@ -210,6 +212,7 @@ class Swapped(Struct, frozen=True):
     reached: SwapReach
     notes: tuple[str, ...]
     duration_ms: float
+    changed: tuple[str, ...] = ()
 
 
 class SessionEnded(Struct, frozen=True):

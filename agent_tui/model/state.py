@@ -227,6 +227,8 @@ class JobView(Struct, frozen=True):
     test_load: bool = False
     """Whether a test load or a sweep made that dispatch."""
     restarts: int = 0
+    pinned: bool = False
+    """Whether reloads leave the job on the code that it is on."""
     times: JobTimes = field(default_factory=JobTimes)
     ended_by: EndedBy | None = None
     exit_code: int | None = None

@@ -15,6 +15,8 @@ from agent_tui.options.permissions import Permissions, permissions
 
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
 SERVER_TYPES = ("room", "publisher", "participant")
+ON_RELOAD = ("keep", "swap", "restart", "end")
+"""The values of `events.OnReload`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,9 @@ class ServerOptions:
     log_level: str
     max_retry: int
     num_idle_processes: int
+    on_reload: str
     permissions: Permissions
+    pin: bool
     port: int
     production: bool
     request_func: str
@@ -332,6 +336,23 @@ OPTIONS: tuple[Option, ...] = (
         "End a job process that uses more memory than this, in MB. 0: no limit.",
         Section.MEMORY,
         Effect.MEMORY,
+    ),
+    Option(
+        "onReload",
+        kinds.choice(*ON_RELOAD),
+        _production_or("keep", "swap"),
+        "What a reload does with running jobs: keep their code, swap the code of their open sessions "
+        "(default), restart them, or end them gracefully. Default in production: keep. See docs/swap.md.",
+        Section.RELOAD,
+        Effect.READ,
+    ),
+    Option(
+        "pin",
+        kinds.boolean(),
+        False,
+        "Pin new jobs to the code on which they start: reloads do not change them.",
+        Section.RELOAD,
+        Effect.READ,
     ),
     Option(
         "logLevel",

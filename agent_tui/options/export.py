@@ -23,7 +23,18 @@ _SECONDS = "DURATION"
 _OF_THE_SESSION = {"agentName": "agent_name", "serverType": "type", "requestFunc": "on_request"}
 """Options that livekit-agents accepts in the decorator `rtc_session`, and what they are called there."""
 
-_NOT_PYTHON = ("agent", "production", "agentName", "serverType", *_FUNCTIONS, *_ENVIRONMENT_ONLY)
+_AGENT_TUI_ONLY = ("onReload", "pin")
+"""Options that only agent-tui has, so exports for an SDK leave them out."""
+
+_NOT_PYTHON = (
+    "agent",
+    "production",
+    "agentName",
+    "serverType",
+    *_FUNCTIONS,
+    *_ENVIRONMENT_ONLY,
+    *_AGENT_TUI_ONLY,
+)
 
 
 def changed(resolution: Resolution, context: DefaultsContext) -> Iterator[tuple[Option, object]]:
@@ -56,7 +67,7 @@ def typescript(resolution: Resolution, context: DefaultsContext) -> str:
             lines.append(f"  // {option.name}: {value} (a function in the agent file)")
         elif option.name in _ENVIRONMENT_ONLY and not option.kind.secret:
             lines.append(f"  // {reference(option)}={value} in the environment")
-        else:
+        elif option.name not in _AGENT_TUI_ONLY:
             lines.append(f"  {option.name}: {_script(option, value)},")
     return "\n".join([*lines, "});", ""])
 

@@ -128,8 +128,9 @@ async def test_a_conversation_over_ten_saves(sdk_python: Path, tmp_path: Path) -
         assert (await talk.say("facts")).startswith("facts three 7 ")
 
         swapped = await talk.swap(("    label =", "    __slots__ = ('a', 'b')\n    label ="))
-        assert swapped["reached"] == "none"
-        assert any("object layout differs" in note for note in swapped["notes"])
+        assert swapped["reached"] == "all"
+        assert any("a new one replaced it" in note for note in swapped["notes"])
+        assert [each["to_agent"] for each in talk.run.all("handoff")] == ["desk"]
         assert (await talk.say("facts")).startswith("facts three 8 ")
     assert not talk.run.all("job_lost")
 

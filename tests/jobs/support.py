@@ -63,7 +63,7 @@ class Bench:
             assignment_s=assignment_s,
         )
         if loaded:
-            self.manager.switched(cast("Any", self), ev.OnReload.KEEP, lambda number: {})
+            self.manager.switched(cast("Any", self))
 
     # for the worker
     def answer(self, job_id: str, answer: ch.AcceptArguments | Reject) -> bool:

@@ -3,14 +3,11 @@
 import asyncio
 import time
 from dataclasses import replace
-from typing import Any, cast
 
 import pytest
-from msgspec import structs
 
 from agent_tui.model import child as ch
 from agent_tui.model import events as ev
-from agent_tui.model import session_events as se
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.signing import read, renewed, sign, verify
 from agent_tui.processes.pool import Plan
@@ -192,56 +189,6 @@ async def test_a_job_that_cannot_be_restarted_says_why() -> None:
         assert "is already ending" in (bench.manager.restart("AJ_1", "x") or "")
         starts(bench)[0].end()
         await bench.ended()
-
-
-@pytest.mark.parametrize("policy", list(ev.OnReload))
-async def test_running_jobs_follow_the_reload_policy(policy: ev.OnReload) -> None:
-    async with bench_of() as bench:
-        old = await bench.run_job()
-        for generation in (2, 3, 4):  # saves in quick succession
-            bench.pool.use(Plan(generation, bench.nursery))
-            bench.generation = generation
-            bench.manager.switched(cast("Any", bench), policy, lambda number: {})
-        match policy:
-            case ev.OnReload.KEEP | ev.OnReload.SWAP:  # there is no session to swap
-                await asyncio.sleep(0)
-                assert not old.told(ch.Shutdown)
-                assert len(starts(bench)) == 1
-            case ev.OnReload.RESTART:
-                await restarted(bench)
-                assert len(bench.told(ev.JobRestarting)) == 1
-                assert bench.told(ev.JobStarted)[1].generation == 4
-            case ev.OnReload.END:
-                end = await bench.ended()
-                assert end.status == "terminated"
-                assert end.reason == "--on-reload end: generation 2 took over"
-
-
-async def test_swap_sends_what_differs_from_the_processs_own_generation() -> None:
-    async with bench_of() as bench:
-        child = await bench.run_job()
-        asked = []
-
-        def changed(number: int) -> dict[str, bytes]:
-            asked.append(number)
-            return {"/agent.py": b"new"}
-
-        def switch(generation: int) -> None:
-            bench.generation = generation
-            bench.manager.switched(cast("Any", bench), ev.OnReload.SWAP, changed)
-
-        child.say(ch.SessionStarted(1, "talker", True))
-        await until(lambda: bench.told(se.SessionStarted))
-        switch(2)
-        assert not child.told(ch.SwapCode)  # a child that cannot do that
-        child.traits = structs.replace(child.traits, swaps=True)
-        switch(3)
-        assert child.told(ch.SwapCode) == [ch.SwapCode(3, {"/agent.py": b"new"})]
-        child.say(ch.Swapped(1, 3, se.SwapReach.ALL, (), 0.5))
-        await until(lambda: bench.told(se.Swapped))
-        switch(4)
-        assert asked == [1, 1]
-        assert not child.told(ch.Shutdown)
 
 
 async def test_a_token_that_has_expired_is_renewed() -> None:

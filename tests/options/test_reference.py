@@ -23,7 +23,9 @@ VALUES: dict[str, list[Any]] = {
     "logLevel": ["debug", "WARN"],
     "maxRetry": [0, "3"],
     "numIdleProcesses": [0, "4", 2.0],
+    "onReload": ["keep", "Restart", "swap"],
     "permissions": ["hidden=true", {"canPublish": False}, ""],
+    "pin": [True, "no"],
     "port": [0, "8082"],
     "production": ["true", False, True],
     "serverType": ["room", "Publisher", "participant"],
@@ -77,7 +79,7 @@ def test_defaults_of_production_name_their_source() -> None:
     )
     resolution = resolve((flags,), DefaultsContext(cores=8))
     changed = {name for name, (_, where) in resolution.sources.items() if where == "default in production"}
-    assert changed == {"numIdleProcesses", "loadThreshold", "host"}
+    assert changed == {"numIdleProcesses", "loadThreshold", "host", "onReload"}
     assert (resolution.options.num_idle_processes, resolution.options.load_threshold) == (4, 0.7)
     assert resolution.options.port == 0
 

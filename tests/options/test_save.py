@@ -17,7 +17,7 @@ from agent_tui.options.configfile import (
 )
 from agent_tui.options.declare import BY_NAME, OPTIONS, DefaultsContext, Option
 from agent_tui.options.envfiles import read_environment
-from agent_tui.options.export import _ENVIRONMENT_ONLY, FORMATS
+from agent_tui.options.export import _AGENT_TUI_ONLY, _ENVIRONMENT_ONLY, FORMATS
 from agent_tui.options.permissions import Permissions
 from agent_tui.options.resolve import Layer, Resolution, SourcedValue, convert, environment_layers, resolve
 from tests.options.test_reference import raw
@@ -180,4 +180,7 @@ def test_the_sdk_accepts_what_the_exports_pass() -> None:
     # If an option fails here, neither SDK has it: add it to the lists at the top of export.py.
     taken = {name for name, _ in lk_sdk.OPTIONS.values()}
     of_agents_js_only = {"agent", "production"}
-    assert {option.name for option in OPTIONS} - taken - of_agents_js_only == set(_ENVIRONMENT_ONLY)
+    assert {option.name for option in OPTIONS} - taken - of_agents_js_only == {
+        *_ENVIRONMENT_ONLY,
+        *_AGENT_TUI_ONLY,
+    }

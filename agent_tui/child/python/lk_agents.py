@@ -5,6 +5,7 @@ The class of a live agent is replaced, so its attributes and history stay (conve
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import importlib
@@ -88,6 +89,8 @@ class Change:
     reached: str = ALL
     before: tuple[Any, Any] = (None, None)
     """Tools and instructions before the swap."""
+    is_refused: bool = False
+    """Whether the agent cannot have the class, because the layout of its objects differs."""
 
 
 async def apply(changes: list[Change], notes: dict[int, str]) -> None:
@@ -100,7 +103,7 @@ async def apply(changes: list[Change], notes: dict[int, str]) -> None:
             try:
                 change.agent.__class__ = change.new
             except TypeError as error:
-                change.reached = NONE
+                change.reached, change.is_refused = NONE, True
                 notes[id(change.agent)] = (
                     f"class {change.old.__qualname__}: {error}: its agent keeps its code"
                 )
@@ -120,6 +123,49 @@ async def apply(changes: list[Change], notes: dict[int, str]) -> None:
         if change.donor is not None:
             change.built.note(change.donor)
             change.donor = None
+
+
+async def replace(change: Change, session: Any) -> bool:
+    """Hand the session to the donor of a change that was refused; return whether that was possible.
+
+    The donor gets the history and the attributes of the agent. Neither `on_exit` nor `on_enter` runs, since
+    the user would be greeted again (conversation.md §4.3). Waits for the end of the current speech.
+    """
+    agent, donor = change.agent, change.donor
+    is_current = session._agent is agent and session._activity is agent._activity is not None
+    if not change.is_refused or donor is None or not is_current or is_task(change.old):
+        return False
+    await donor.update_chat_ctx(agent.chat_ctx)
+    known = vars(importlib.import_module("livekit.agents.voice.agent").Agent(instructions="")).keys()
+    slots = [name for cls in change.old.__mro__ for name in _slots(cls)]
+    for name in [*vars(agent), *slots]:
+        if name not in known and hasattr(agent, name):
+            with contextlib.suppress(AttributeError):  # the new class has a property of that name
+                setattr(donor, name, getattr(agent, name))
+    key = id(donor)
+    reference = weakref.ref(donor, lambda _: built_agents.pop(key, None))
+    built_agents[key] = Built(reference, change.built.args, change.built.kwargs)
+    built_agents[key].note(donor)
+    agent.on_exit = donor.on_enter = _nothing
+    try:
+        session.update_agent(donor)
+        await asyncio.shield(session._update_activity_atask)
+        if (entering := getattr(session._activity, "_on_enter_task", None)) is not None:
+            await asyncio.wait({entering})
+    finally:
+        del agent.on_exit, donor.on_enter
+    change.agent, change.donor, change.reached = donor, None, ALL
+    return True
+
+
+async def _nothing() -> None:
+    pass
+
+
+def _slots(cls: type) -> tuple[str, ...]:
+    found = vars(cls).get("__slots__", ())
+    names = (found,) if isinstance(found, str) else tuple(found)
+    return tuple(name for name in names if name not in ("__dict__", "__weakref__"))
 
 
 async def _take_over(change: Change) -> None:

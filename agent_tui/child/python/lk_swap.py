@@ -20,7 +20,19 @@ import weakref
 from typing import TYPE_CHECKING, Any, Callable, Coroutine
 
 from . import loading, swap_notes
-from .lk_agents import ALL, METHODS, NONE, Built, Change, apply, built_agents, class_in, is_task, on_new
+from .lk_agents import (
+    ALL,
+    METHODS,
+    NONE,
+    Built,
+    Change,
+    apply,
+    built_agents,
+    class_in,
+    is_task,
+    on_new,
+    replace,
+)
 from .lk_sdk import Captured
 from .swap_modules import ModuleTable
 
@@ -67,6 +79,10 @@ class Swapper:
 
     def receive(self, case: str, value: dict[str, Any]) -> None:
         """Swap to the code that the host sent. Called in the thread that reads the channel."""
+        if not value["generation"]:  # the job was pinned
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._cancel)
+            return
         sources = {path: base64.b64decode(content) for path, content in value["sources"].items()}
         with contextlib.suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(
@@ -76,6 +92,11 @@ class Swapper:
     def wake(self) -> None:
         """Check again whether a tool runs."""
         self._changed.set()
+
+    def _cancel(self) -> None:
+        """Drop the swap that waits for a tool."""
+        self._newest = 0
+        self.wake()
 
     def _start(self, generation: int, sources: dict[str, bytes]) -> None:
         self._newest = generation
@@ -131,6 +152,7 @@ class Swapper:
             changes, notes = self._plan(table)
         await apply(changes, notes)
         self._table = table
+        await self._hand_over(changes, notes, sessions)
         general = [*notes.values(), *self._general_notes(table, before)]
         return {
             each.number: (
@@ -139,6 +161,24 @@ class Swapper:
             )
             for each in sessions
         }
+
+    async def _hand_over(
+        self, changes: list[Change], notes: dict[int, str], sessions: list[TappedSession]
+    ) -> None:
+        """Replace each current agent that cannot have its new class by a new one."""
+        for change in changes:
+            key = id(change.agent)
+            for each in sessions:
+                try:
+                    replaced = await replace(change, each.session)
+                except Exception as error:
+                    notes[key] = f"{notes[key]}: no new agent could replace it: {_text(error)}"
+                    break
+                if replaced:
+                    notes[key] = (
+                        f"references to the agent of class {change.new.__qualname__}: a new one replaced it, "
+                        "because the object layout differs"
+                    )
 
     # -- agents -------------------------------------------------------------------------------------------
 

@@ -188,6 +188,17 @@ async def runs_as_started(rig: Rig) -> None:
     await rig.run.until("log", text="loaded by start")
 
 
+async def ends_on_a_save(rig: Rig) -> None:
+    await running_job(rig)
+    rig.save()
+    assert (await rig.run.until("job_ended"))["reason"].startswith("--on-reload end: generation 2")
+
+
+async def is_pinned(rig: Rig) -> None:
+    await running_job(rig)
+    assert (await rig.run.until("job_pinned"))["pinned"] is True
+
+
 async def that_file_runs(rig: Rig) -> None:
     starting = await rig.run.until("starting")
     assert starting["agent"].endswith("/other.py")
@@ -301,6 +312,8 @@ CASES: tuple[Case, ...] = (
         over_the_limit_is_killed,
         code="job_memory_limit_mb=9",
     ),
+    Case("onReload", "end", "a save ends the running job", ends_on_a_save),
+    Case("pin", "true", "the event `job_pinned` of a new job", is_pinned),
     Case(
         "logLevel", "error", "lines below it are not printed", only_errors_are_shown, code='log_level="ERROR"'
     ),

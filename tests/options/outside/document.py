@@ -28,7 +28,7 @@ These flags have neither a config key nor a variable:
 | `--start-method`, `--no-mask-env`, `--allow-remote` | `run`, `demo`, `tune` | how processes start, masking, the remote server that may get test jobs |
 | `--job-length` | `run`, `demo`, `tune` | time limit of test jobs |
 | `--headless`, `--json`, `--dispatch`, `--exit-when-idle` | `run`, `demo` | output and test jobs (`--json` also elsewhere) |
-| `--on-reload`, `--watch`, `--no-watch` | `run`, `demo` | what a save does |
+| `--watch`, `--no-watch` | `run`, `demo` | what a save does |
 | `--memory-measure`, `--debug`, `--no-watchdogs` | `run`, `demo` | memory limits and debugging |
 
 `agent-tui COMMAND --help` describes them. The other flags of `tune` configure the measurement: [tuning.md](tuning.md#agent-tui-tune).

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from agent_tui.cli.flags import BOOLEAN
 from agent_tui.options.declare import BY_NAME
 from tests.cli.support import Run, agent_tui
 from tests.options.outside.recorder import Recorder, recording
@@ -85,6 +86,7 @@ class Rig:
     run: Run
     recorder: Recorder
     port: int
+    file: Path
     answered: int = 0
 
     async def command(self, **command: Any) -> str:
@@ -102,6 +104,10 @@ class Rig:
         assert self.run.process.stdin is not None
         self.run.process.stdin.write(json.dumps(command).encode() + b"\n")
         await self.run.process.stdin.drain()
+
+    def save(self) -> None:
+        """Change the agent's file."""
+        self.file.write_text(f"{self.file.read_text()}\n# saved\n")
 
     def terminate(self) -> None:
         self.run.process.send_signal(signal.SIGTERM)
@@ -139,7 +145,7 @@ async def rigged(case: "Case", source: str, folder: Path, sdk_python: Path | Non
         program: tuple[object, ...] = (DRIVEN,) if source == "edited" else ("-m", "agent_tui")
         environ = {**case.environ, **given.environ}
         async with agent_tui("--json", *flags, cwd=folder, environ=environ, program=program) as run:
-            yield Rig(run, recorder, port)
+            yield Rig(run, recorder, port, folder / f"{name}.py")
 
 
 class SourcedValue(NamedTuple):
@@ -156,7 +162,7 @@ def give(name: str, value: str, source: str, folder: Path) -> SourcedValue:
         case "flag" if option.positional:
             return SourcedValue((value,))
         case "flag":
-            return SourcedValue(("--production" if name == "production" else f"{option.flag}={value}",))
+            return SourcedValue((option.flag if option.kind.words == BOOLEAN else f"{option.flag}={value}",))
         case "config":
             _add(folder / "agent-tui.toml", f"{name} = {json.dumps(value)}\n")
         case ".env":

@@ -83,7 +83,7 @@ async def hosting(
         words += [f"{BY_NAME[name].flag}={value}" for name, value in usual.items() if name not in names]
         write(folder, code, recorder.url, port, "other.mjs" if "agent" in names else "agent.mjs")
         async with agent_tui("--json", *words, cwd=folder, environ=variables) as run:
-            yield Rig(run, recorder, port)
+            yield Rig(run, recorder, port, folder / "agent.mjs")
 
 
 def write(folder: Path, code: Mapping[str, str], url: str, port: int, name: str = "agent.mjs") -> None:

@@ -114,6 +114,8 @@ LIVE = {
     "drainTimeout": ("1m", "2m"),
     "jobMemoryWarnMB": ("500", "0"),
     "jobMemoryLimitMB": ("900", "0"),
+    "onReload": ("keep", "swap"),
+    "pin": ("true", "false"),
     "logLevel": ("debug", "info"),
     "maxRetry": ("3", "5"),
     "host": ("127.0.0.2", "127.0.0.1"),

@@ -33,6 +33,8 @@ BAD = {
     "drainTimeout": "40000000000",
     "jobMemoryWarnMB": "much",
     "jobMemoryLimitMB": "-1",
+    "onReload": "later",
+    "pin": "perhaps",
     "logLevel": "loud",
     "maxRetry": "1.5",
     "production": "maybe",
@@ -40,7 +42,12 @@ BAD = {
     "port": "70000",
 }
 SOURCES = ("environment", ".env", "config", "flag")
-EACH = [(name, source) for name in BAD for source in SOURCES if (name, source) != ("production", "flag")]
+EACH = [
+    (name, source)
+    for name in BAD
+    for source in SOURCES
+    if (name, source) not in (("production", "flag"), ("pin", "flag"))
+]
 
 
 def bad(name: str, source: str, folder: Path) -> tuple[SourcedValue, str]:
