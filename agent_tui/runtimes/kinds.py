@@ -47,7 +47,7 @@ KINDS = {
         warm_up=("livekit.agents.ipc._preload",),
     ),
     AGENTS_JS: Kind(
-        ChildTraits(stacks=True, reports_loading=True, memory=MemoryMeasure.RSS),
+        ChildTraits(stacks=True, reports_loading=True, memory=MemoryMeasure.RSS, swaps=True),
         starts=(StartMethod.BLANK, StartMethod.SPAWN),
     ),
 }

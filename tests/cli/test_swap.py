@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 class Talk:
     """One conversation over several saves."""
 
-    def __init__(self, run: Run, folder: Path) -> None:
-        self.run, self.folder = run, folder
+    def __init__(self, run: Run, folder: Path, file: str = "agent.py") -> None:
+        self.run, self.folder, self.file = run, folder, file
         self.turn = 0
         self.generation = 1
 
@@ -38,8 +38,8 @@ class Talk:
         said = [m for m in self.run.all("message") if m["turn"] == self.turn and m["role"] == "assistant"]
         return str(said[-1]["text"])
 
-    def save(self, *changes: tuple[str, str], name: str = "agent.py") -> None:
-        file = self.folder / name
+    def save(self, *changes: tuple[str, str], name: str = "") -> None:
+        file = self.folder / (name or self.file)
         text = file.read_text()
         for old, new in changes:
             assert old in text
@@ -47,7 +47,7 @@ class Talk:
         self.generation += 1
         save(file, text)
 
-    async def swap(self, *changes: tuple[str, str], name: str = "agent.py") -> dict[str, Any]:
+    async def swap(self, *changes: tuple[str, str], name: str = "") -> dict[str, Any]:
         """Save the changes; return the event of the swap."""
         self.save(*changes, name=name)
         return await self.run.until("swapped", to_generation=self.generation)
@@ -59,10 +59,17 @@ class Talk:
 @asynccontextmanager
 async def talking(folder: Path, python: Path, *flags: object) -> AsyncIterator[Talk]:
     shutil.copytree(AGENTS / "sdk_swap", folder, dirs_exist_ok=True, ignore=lambda *_: ["__pycache__"])
-    arguments = ("--local", "--json", "--port", 0, "--python", python, "--exit-when-idle", "--say", "-")
-    async with agent_tui(folder / "agent.py", *arguments, "--on-reload", "swap", *flags, cwd=folder) as run:
+    async with conversation(folder / "agent.py", "--python", python, *flags) as talk:
+        yield talk
+
+
+@asynccontextmanager
+async def conversation(file: Path, *flags: object) -> AsyncIterator[Talk]:
+    """Yield a conversation after its greeting. No session is lost, and no greeting repeated."""
+    arguments = ("--local", "--json", "--port", 0, "--exit-when-idle", "--say", "-", "--on-reload", "swap")
+    async with agent_tui(file, *arguments, *flags, cwd=file.parent) as run:
         await run.until("message", turn=0)
-        talk = Talk(run, folder)
+        talk = Talk(run, file.parent, file.name)
         yield talk
         assert run.process.stdin is not None
         run.process.stdin.close()

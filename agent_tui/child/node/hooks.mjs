@@ -2,6 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { checkRegular, isRegular, stem } from './paths.cjs';
 import { answer } from './stacks.mjs';
+import { reporting, versionOf, versioned } from './swap_modules.cjs';
 
 const OURS = new URL('.', import.meta.url).href;
 const SHIM = new URL('./sdk.mjs', import.meta.url).href;
@@ -15,6 +16,8 @@ let esm = true;
 let shim = null; // names that the project's imports of the SDK get from agent-tui
 const files = new Set();
 const packages = new Set();
+const aliases = new Map(); // the project's files that others import by names that are no paths
+const tables = new Map(); // of swaps, by number: see swap_modules.cjs
 
 export function initialize({ port, sdkUrl: url, typescript, isEsm, stacksFd }) {
   esm = isEsm;
@@ -23,7 +26,8 @@ export function initialize({ port, sdkUrl: url, typescript, isEsm, stacksFd }) {
   port.on('message', ({ id, what, value }) => {
     if (what === 'serve') ({ snapshot, missing } = value);
     if (what === 'shim') shim = value;
-    const answer = what === 'loaded' ? { files: [...files], packages: [...packages] } : null;
+    if (what === 'table') tables.set(value.number, value);
+    const answer = what === 'loaded' ? { files: [...files], packages: [...packages], aliases } : null;
     port.postMessage({ id, value: answer });
   });
   port.unref();
@@ -36,19 +40,26 @@ function isProjects(url) {
 
 /** Whether a module of the snapshot is imported by its URL, as agent-tui imports the agent's file. */
 function isServed(specifier) {
-  return specifier.startsWith('file:') && snapshot.has(pathOf(specifier));
+  return specifier.startsWith('file:') && has(tables.get(versionOf(specifier)), pathOf(specifier));
 }
 
 export async function resolve(specifier, context, nextResolve) {
+  const table = tables.get(versionOf(context.parentURL));
+  const found = await resolveIn(table, specifier, context, nextResolve);
+  const number = table && found.url.startsWith('file:') && table.tags.get(pathOf(found.url));
+  return number && !versionOf(found.url) ? { ...found, url: versioned(found.url, number) } : found;
+}
+
+async function resolveIn(table, specifier, context, nextResolve) {
   if (!isProjects(context.parentURL) && !isServed(specifier)) return nextResolve(specifier, context);
   if (/^\.{0,2}\//.test(specifier) || specifier.startsWith('file:')) {
     try {
       const found = await withTypeScript(specifier, context, nextResolve);
-      if (isProjects(found.url) && snapshot.has(pathOf(found.url))) return found;
+      if (isProjects(found.url) && has(table, pathOf(found.url))) return found;
       // What the snapshot has under this name may be something else on disk by now, such as a link elsewhere.
-      return fromSnapshot(specifier, context) ?? withoutLater(found, specifier, context.parentURL);
+      return fromSnapshot(table, specifier, context) ?? withoutLater(found, specifier, context.parentURL);
     } catch (error) {
-      const found = fromSnapshot(specifier, context);
+      const found = fromSnapshot(table, specifier, context);
       if (!found) throw error;
       return found;
     }
@@ -56,17 +67,29 @@ export async function resolve(specifier, context, nextResolve) {
   const found = await nextResolve(specifier, context);
   if (shim && found.url === sdkUrl) return { url: SHIM, format: 'module', shortCircuit: true };
   if (found.url.startsWith('file:') && !isProjects(found.url)) packages.add(found.url);
+  else if (isProjects(found.url)) noteAlias(context.parentURL, found.url);
   return found;
 }
 
+function noteAlias(parentURL, url) {
+  const importer = pathOf(parentURL);
+  if (!aliases.has(importer)) aliases.set(importer, new Set());
+  aliases.get(importer).add(pathOf(url));
+}
+
+/** Whether a file is part of the code: of the snapshot, or of the table of a swap. */
+function has(table, file) {
+  return snapshot.has(file) || Boolean(table?.sources.has(file));
+}
+
 /** Resolve a relative import of a file that is in the snapshot and may be gone from the disk. */
-function fromSnapshot(specifier, { parentURL, importAttributes }) {
+function fromSnapshot(table, specifier, { parentURL, importAttributes }) {
   let url;
   try {
     const { href } = new URL(specifier, parentURL);
     const suffix = /\.[cm]?jsx?$/.exec(href)?.[0] ?? '';
     const others = (TYPESCRIPT[suffix] ?? []).map((each) => href.slice(0, -suffix.length) + each);
-    url = [href, ...others].find((each) => snapshot.has(fileURLToPath(each)));
+    url = [href, ...others].find((each) => has(table, fileURLToPath(each)));
   } catch {
     return undefined;
   }
@@ -116,7 +139,7 @@ export async function load(url, context, nextLoad) {
   if (!isProjects(url)) return nextLoad(url, context);
   const file = pathOf(url);
   files.add(file);
-  const source = snapshot.get(file);
+  const source = sourceOf(url, file);
   if (source === undefined) {
     checkRegular(file);
     return nextLoad(url, context);
@@ -130,6 +153,12 @@ export async function load(url, context, nextLoad) {
   const loaded = isThere ? await nextLoad(url, context) : { format: context.format, source: '' };
   if (loaded.source === null || loaded.source === undefined) return loaded;
   return { ...loaded, source, shortCircuit: true };
+}
+
+function sourceOf(url, file) {
+  const number = versionOf(url);
+  const source = tables.get(number)?.sources.get(file) ?? snapshot.get(file);
+  return number === 0 || source === undefined ? source : reporting(source, file, number);
 }
 
 function shimSource() {

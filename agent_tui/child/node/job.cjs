@@ -5,6 +5,7 @@ const inspector = require('node:inspector');
 const { definitionIn } = require('./child.cjs');
 const { describeNow } = require('./describe.cjs');
 const { standIn } = require('./participants.cjs');
+const { Swapper } = require('./swap.cjs');
 const { Tap } = require('./tap.cjs');
 
 const MAIN = 'job_proc_lazy_main';
@@ -28,14 +29,16 @@ async function run(child, how) {
   standIn(child.sdk);
   watchCrashes(child);
   if (inspector.url()) child.send('debugging', { attached: true });
-  child.definition = watched(child, definition, tap, fs.readFileSync(main, 'utf8').includes('shutdownRequestAck'));
+  const swapper = new Swapper(child, tap, definition);
+  await swapper.patch(how);
+  child.definition = watched(child, definition, tap, swapper, fs.readFileSync(main, 'utf8').includes('shutdownRequestAck'));
   // The job main reads its argument when it is imported; the agent's code sees its own file there.
   process.argv = [process.execPath, main, how.definition];
   await how.importMain(MAIN);
   process.argv = [process.execPath, main, file];
 }
 
-function watched(child, definition, tap, acknowledges) {
+function watched(child, definition, tap, swapper, acknowledges) {
   let debugPort = 0;
   let hasJob = false;
   let isEnding = false;
@@ -53,6 +56,7 @@ function watched(child, definition, tap, acknowledges) {
       // is no listener.
       process.on('message', (message) => {
         tap.receive(message);
+        swapper.receive(message);
         if (message.case === 'debug_job') debugPort = message.value.port;
         if (message.case === 'startJobRequest') hasJob = true;
         if (message.case === 'shutdownRequest') isEnding = true;
@@ -68,7 +72,7 @@ function watched(child, definition, tap, acknowledges) {
       child.send('entry_started', { at: Date.now() / 1000 });
       const entry = definition.entry; // called without `this`, as the SDK does
       try {
-        return await entry(ctx);
+        return await swapper.inContext(() => entry(ctx));
       } catch (error) {
         crashed(child, error);
         throw error;

@@ -9,6 +9,7 @@ const path = require('node:path');
 const { MessageChannel } = require('node:worker_threads');
 const { fileURLToPath, pathToFileURL } = require('node:url');
 const { EXTENSIONS, checkRegular, stem } = require('./paths.cjs');
+const { reporting, versionOf, versioned } = require('./swap_modules.cjs');
 
 const OURS = __dirname + path.sep;
 const PACKAGES = `${path.sep}node_modules${path.sep}`;
@@ -17,7 +18,13 @@ class Modules {
   #snapshot = new Map();
   #missing = new Set();
   #required = new Map(); // files that CommonJS loaded, in order
+  #aliases = new Map(); // the project's files that others require by names that are no paths
   #bare = new Map(); // packages that the project's CommonJS code requires: path by specifier
+  #tables = new Map(); // of swaps, by number
+  #versions = new Map(); // modules that CommonJS loaded for a swap, by file and number
+  #numbers = new WeakMap(); // the numbers of such modules
+  #loading = new Map(); // the number of the version that is being loaded, by file
+  #importing = null; // the table whose ES modules are being imported
   #port;
   #answers = new Map();
   #asked = 0;
@@ -78,11 +85,67 @@ class Modules {
 
   /** Return what was loaded so far: the project's files, and the packages that they import. */
   async loaded() {
-    const { files, packages } = await this.#ask('loaded');
+    const { files, packages, aliases } = await this.#ask('loaded');
+    for (const [file, others] of this.#aliases) aliases.set(file, new Set([...(aliases.get(file) ?? []), ...others]));
     return {
       files: [...new Set([...files, ...this.#required.keys()])],
       packages: [...new Set([...packages, ...this.#bare.values()])],
+      aliases,
     };
+  }
+
+  /** Return the paths of the files in the snapshot. */
+  get snapshotFiles() {
+    return this.#snapshot.keys();
+  }
+
+  // -- versions of modules, for swaps ---------------------------------------------------------------------
+
+  /** Make the modules of a table available. None of them runs yet. */
+  async add(table) {
+    const { number, tags, sources } = table;
+    this.#tables.set(number, table);
+    await this.#ask('table', { number, tags, sources });
+  }
+
+  /** Return the exports of a file as a table has it; it runs if it has not yet. */
+  async load(file, table) {
+    const number = table.tags.get(file);
+    if (!this.isModule(file)) return { default: this.#loadVersion(file, number, undefined) };
+    // Node would find the earlier versions of the CommonJS modules that these import.
+    const cached = [...table.changed].filter((each) => Module._cache[each]).map((each) => [each, Module._cache[each]]);
+    for (const [each] of cached) delete Module._cache[each];
+    this.#importing = table;
+    try {
+      return await import(versioned(pathToFileURL(file).href, number));
+    } finally {
+      this.#importing = null;
+      for (const [each, module] of cached) Module._cache[each] = module;
+    }
+  }
+
+  #loadVersion(file, number, parent, load = Module._load) {
+    const key = `${file}?${number}`;
+    const known = this.#versions.get(key);
+    if (known) return known.exports;
+    const cached = Module._cache[file];
+    if (parent || !this.#importing) delete Module._cache[file];
+    this.#loading.set(file, number);
+    try {
+      return load.call(Module, file, parent, false);
+    } catch (error) {
+      this.#versions.delete(key);
+      throw error;
+    } finally {
+      this.#loading.delete(file);
+      if (cached) Module._cache[file] = cached;
+      else delete Module._cache[file];
+    }
+  }
+
+  #textOf(file, number) {
+    const source = this.#tables.get(number)?.sources.get(file) ?? this.#snapshot.get(file);
+    return !number || source === undefined ? source : reporting(source, file, number);
   }
 
   source(file) {
@@ -124,7 +187,7 @@ class Modules {
     Module.registerHooks({
       load: (url, context, nextLoad) => {
         const file = url.startsWith('file:') ? fileURLToPath(url.split('?')[0]) : '';
-        const source = this.#snapshot.get(file);
+        const source = this.#textOf(file, versionOf(url));
         if (source === undefined) return nextLoad(url, context);
         return reading(file, source, () => nextLoad(url, context), { isNamed: true });
       },
@@ -138,7 +201,12 @@ class Modules {
       if (!load) continue;
       Module._extensions[extension] = (module, filename) => {
         if (isProjects(filename)) this.#required.set(filename, true);
-        const source = this.#snapshot.get(filename);
+        const number = this.#loading.get(filename);
+        if (number) {
+          this.#numbers.set(module, number);
+          this.#versions.set(`${filename}?${number}`, module);
+        }
+        const source = this.#textOf(filename, number);
         if (source !== undefined) return reading(filename, source, () => load(module, filename));
         if (isProjects(filename)) checkRegular(filename);
         return load(module, filename);
@@ -146,27 +214,40 @@ class Modules {
     }
     const resolve = Module._resolveFilename;
     const bare = this.#bare;
-    const isKept = (file) => this.#snapshot.has(file);
+    const aliases = this.#aliases;
+    const tableOf = (parent) => (parent ? this.#tables.get(this.#numbers.get(parent)) : this.#importing);
+    const load = Module._load;
+    const modules = this;
+    Module._load = function (request, parent, isMain) {
+      const table = tableOf(parent);
+      if (!table || Module.isBuiltin(request)) return load.call(this, request, parent, isMain);
+      const file = Module._resolveFilename(request, parent, isMain);
+      const number = table.tags.get(file);
+      if (!number) return load.call(this, request, parent, isMain);
+      return modules.#loadVersion(file, number, parent, load);
+    };
     // A file that is in the snapshot and may be gone from the disk.
-    const ofSnapshot = (request, importer) => {
+    const ofSnapshot = (request, importer, isKept) => {
       if (!/^\.{1,2}\/|^\//.test(request)) return undefined;
       const base = path.resolve(path.dirname(importer), request);
       const names = [base, base.replace(/\.([cm]?)js$/, '.$1ts'), ...EXTENSIONS.map((each) => base + each)];
       return [...names, `${base}/index.js`, `${base}/index.ts`].find(isKept);
     };
-    const isLater = (file) => !isKept(file) && isProjects(file) && this.#missing.has(stem(file));
+    const isLater = (file, isKept) => !isKept(file) && isProjects(file) && this.#missing.has(stem(file));
     Module._resolveFilename = function (request, parent, ...rest) {
+      const table = tableOf(parent);
+      const isKept = (file) => modules.#snapshot.has(file) || Boolean(table?.sources.has(file));
       let found;
       try {
         found = resolve.call(this, request, parent, ...rest);
       } catch (error) {
-        found = parent?.filename && isProjects(parent.filename) && ofSnapshot(request, parent.filename);
+        found = parent?.filename && isProjects(parent.filename) && ofSnapshot(request, parent.filename, isKept);
         if (!found) throw error;
       }
       if (isProjects(found) && !isKept(found) && parent?.filename && isProjects(parent.filename)) {
-        found = ofSnapshot(request, parent.filename) ?? found; // the name may be a link elsewhere by now
+        found = ofSnapshot(request, parent.filename, isKept) ?? found; // the name may be a link elsewhere by now
       }
-      if (isLater(found)) {
+      if (isLater(found, isKept)) {
         throw Object.assign(new Error(`Cannot find module '${request}': it did not exist when this code was loaded`), {
           code: 'MODULE_NOT_FOUND',
           requireStack: parent?.filename ? [parent.filename] : [],
@@ -174,6 +255,8 @@ class Modules {
       }
       if (parent?.filename && isProjects(parent.filename) && path.isAbsolute(found) && !isProjects(found)) {
         bare.set(request, found);
+      } else if (parent?.filename && isProjects(found) && !/^\.{0,2}\/|^\.{1,2}$/.test(request)) {
+        aliases.set(parent.filename, (aliases.get(parent.filename) ?? new Set()).add(found));
       }
       return found;
     };

@@ -17,6 +17,12 @@ class Tap {
     this.textOnly = false; // whether sessions run without audio
     this.sessions = [];
     this.open = new WeakMap();
+    this.onClose = () => {}; // called when a session has closed
+  }
+
+  /** Return the sessions that have started and not closed. */
+  get openSessions() {
+    return this.sessions.filter((each) => each.held === null && !each.isClosed);
   }
 
   /** Patch `AgentSession`. Call this before the agent's file is loaded. SDKs without `SessionHost` stay as they are. */
@@ -147,6 +153,7 @@ class TappedSession {
     this.session.off('error', this.onError);
     this.session.off('close', this.onClose);
     this.host.close().catch(() => {});
+    this.tap.onClose();
   }
 
   interrupt() {

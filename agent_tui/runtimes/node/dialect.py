@@ -58,7 +58,7 @@ class NodeDialect:
                 if sessions:
                     job = encode_line("follow_sessions", {"text_only": text_only}) + job
                 return job
-            case ch.SessionRequest() | ch.InterruptSession():
+            case ch.SessionRequest() | ch.InterruptSession() | ch.SwapCode():
                 return encode(message)
             case ch.Shutdown(reason=reason):
                 self._shutdown_reason = reason

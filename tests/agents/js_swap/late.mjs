@@ -1,0 +1,3 @@
+import { PRICE } from './prices.mjs';
+
+export const late = `late ${PRICE}`;
