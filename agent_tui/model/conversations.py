@@ -117,6 +117,7 @@ class SessionView(Struct, frozen=True):
     """The swap that waits for a tool; None if none waits."""
     swap_since: float = 0.0
     """Since when a swap waits for that tool."""
+    last_swap: SwapView | None = None
     ended_at: float | None = None
     end: str = ""
     """Why the session ended; empty while it is open."""
@@ -279,7 +280,8 @@ def _swapped(session: SessionView, event: se.Swapped, ts: float) -> SessionView:
     )
     after = _with_entry(session, event.turn, swap, ts, sum(map(len, event.notes)))
     kept = event.reached is se.SwapReach.NONE
-    return replace(after, swap_waits=None, generation=session.generation if kept else event.to_generation)
+    code = session.generation if kept else event.to_generation
+    return replace(after, swap_waits=None, last_swap=swap, generation=code)
 
 
 def _predicted(session: SessionView, event: se.EndOfTurnPredicted, ts: float) -> SessionView:

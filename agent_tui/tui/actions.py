@@ -228,6 +228,22 @@ ACTIONS: tuple[Action, ...] = (
         drop_priority=5,
     ),
     Action(
+        "swap",
+        ("U",),
+        "Swap code",
+        "Give the sessions of the selected process's job the current code now, without a restart.",
+        "Processes",
+        _serving,
+    ),
+    Action(
+        "pin",
+        ("P",),
+        "Pin code",
+        "Pin the selected process's job to the code that it is on, so that reloads leave it alone; unpin it.",
+        "Processes",
+        _serving,
+    ),
+    Action(
         "sort",
         ("S",),
         "Sort",

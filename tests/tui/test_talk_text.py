@@ -161,11 +161,11 @@ def test_another_generation_is_a_rule_and_named_below_the_turn() -> None:
 def test_a_swap_is_a_rule_and_names_what_it_did_not_reach() -> None:
     notes = ("agent.py:12 body of entry()",)
     for reach, rule in (
-        (se.SwapReach.ALL, "── generation 1 → 2 swapped in ──"),
-        (se.SwapReach.METHODS, "── generation 1 → 2 swapped in: methods and tools only ──"),
+        (se.SwapReach.ALL, "── generation 1 → 2 swapped in (agent.py:42) ──"),
+        (se.SwapReach.METHODS, "── generation 1 → 2 swapped in: methods and tools only (agent.py:42) ──"),
         (se.SwapReach.NONE, "── generation 2 not swapped in: generation 1 continues ──"),
     ):
-        swapped = turn(SwapView(T0, 1, 2, reach, notes, 0.5))
+        swapped = turn(SwapView(T0, 1, 2, reach, notes, 0.5, ("agent.py:42",)))
         shown = texts(turn_blocks(swapped, 1, LOOK))
         assert shown[0].startswith(rule)
         assert shown[1:] == ["       not reached: agent.py:12 body of entry()"]
@@ -174,9 +174,9 @@ def test_a_swap_is_a_rule_and_names_what_it_did_not_reach() -> None:
 
 def test_a_swap_that_waits_says_for_what() -> None:
     waits = se.SwapWaiting(*KEY, 1, 2, "find_rooms")
-    session = SessionView(*KEY, T0, "desk", True, 1, swap_waits=waits)
+    session = SessionView(*KEY, T0, "desk", True, 1, swap_waits=waits, swap_since=T0 - 12)
     (shown,) = texts(list(last_blocks(session, T0, LOOK)))
-    assert shown == "       ◌ generation 2 waits until find_rooms has returned"
+    assert shown == "       ◌ swap waits for find_rooms, 12 s · generation 2"
 
 
 def test_a_tool_call_that_is_too_long_is_folded_to_two_rows() -> None:

@@ -146,6 +146,20 @@ class ActionHandlers(Handlers):
         if job is not None:
             await self.app.ask(cmd.RestartJob(job.id))
 
+    async def swap(self) -> None:
+        await self.app.ask(cmd.SwapJob(self._live_job(self._selected_job).id), quiet=True)
+
+    async def pin(self) -> None:
+        job = self._live_job(self._selected_job)
+        await self.app.ask(cmd.PinJob(job.id, not job.pinned))
+
+    def _live_job(self, job_id: str | None) -> JobView:
+        """Return the job. Raise UserError if there is no such live job."""
+        job = self.app.state.jobs.get(job_id or "")
+        if job is None or job.phase not in LIVE_PHASES:
+            raise UserError("no running job selected: select its process first")
+        return job
+
     @property
     def _selected_job(self) -> str | None:
         process = self.app.panel(Processes).selected
@@ -157,9 +171,7 @@ class ActionHandlers(Handlers):
         `what` is the verb of the question. Raises UserError if there is no live job.
         """
         state = self.app.state
-        job = state.jobs.get(job_id) if job_id else None
-        if job is None or job.phase not in LIVE_PHASES:
-            raise UserError("no running job selected: select its process first")
+        job = self._live_job(job_id)
         has_media = state.server is not None and state.server.media
         question = Confirm(f"{what} job {job.id} in room {job.room}?", "People may be in the room.")
         if has_media and not await self.app.push_screen_wait(question):

@@ -10,6 +10,7 @@ from agent_tui.tui.widgets.log_rows import MAX_ROWS, line_count
 from agent_tui.tui.widgets.log_text import Columns, Role, clock, row_parts
 from agent_tui.tui.widgets.memory_plot import Levels, memory_lines
 from agent_tui.tui.widgets.plot import Mark
+from agent_tui.tui.widgets.swap_text import code_facts
 from agent_tui.tui.widgets.text import (
     NONE,
     Line,
@@ -69,6 +70,8 @@ def summary_lines(job: JobView, state: AppState, width: int) -> tuple[Line, ...]
         tone = Tone.BAD if standing.tone is Tone.BAD else Tone.PLAIN
         lines.append((Span(f"{'reason':<9}", Tone.DIM), Span(one_line(job.reason), tone)))
     lines.append((Span(f"{'process':<9}", Tone.DIM), Span(clip(_process(job, state), width - 9))))
+    if code := ", ".join(code_facts(job, state)):
+        lines.append((Span(f"{'code':<9}", Tone.DIM), Span(clip(code, width - 9))))
     return tuple(lines)
 
 
@@ -82,11 +85,6 @@ def _process(job: JobView, state: AppState) -> str:
         facts.append("exit code 0")  # any other is part of what ended the job
     if job.restarts:
         facts.append(counted(job.restarts, "restart"))
-    code = state.code_of(job)
-    if code != job.generation:
-        facts.append(f"its sessions run generation {code}")
-    if job.phase in LIVE_PHASES and 0 < code < state.generation.current:
-        facts.append(f"stale: generation {state.generation.current} is current")
     return ", ".join(facts)
 
 

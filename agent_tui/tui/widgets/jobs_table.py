@@ -12,6 +12,7 @@ from agent_tui.tui.widgets import copyable
 from agent_tui.tui.widgets.endings import job_ended, job_status, signal_name
 from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.processes import dispatch_of, key_of
+from agent_tui.tui.widgets.swap_text import code_cell
 from agent_tui.tui.widgets.table import Column, Order, Row, Table
 from agent_tui.tui.widgets.text import NONE, Span, Tone, megabytes, milliseconds, one_line, stopwatch
 
@@ -101,14 +102,13 @@ def job_row(job: JobView, state: AppState, now: float) -> Row:
     """Return the cells of a job."""
     live = job.phase in LIVE_PHASES
     tone = Tone.PLAIN if live else Tone.DIM
-    stale = live and 0 < state.code_of(job) < state.generation.current
     lasts, entry_ms = seconds_of(job, now), _entry_ms(job)
     status = job_status(job)
     return {
         "state": status,
         "room": Span(one_line(job.room)),
         "offered": Span(clock(job.offered, millis=False), Tone.DIM),
-        "gen": Span(f"{state.code_of(job) or NONE}{' stale' if stale else ''}", Tone.WARN if stale else tone),
+        "gen": code_cell(job, state, tone),
         "start": Span({True: "warm", False: "cold", None: NONE}[job.warm], tone),
         "entry": Span(NONE if entry_ms is None else milliseconds(entry_ms), tone),
         "lasted": Span(NONE if lasts is None else stopwatch(lasts), tone),

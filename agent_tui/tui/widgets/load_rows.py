@@ -20,6 +20,7 @@ from agent_tui.tui.widgets import copyable
 from agent_tui.tui.widgets.line_list import NO_MATCH
 from agent_tui.tui.widgets.listing import Listing
 from agent_tui.tui.widgets.log_text import clock
+from agent_tui.tui.widgets.swap_text import took
 from agent_tui.tui.widgets.text import (
     Line,
     Span,
@@ -251,6 +252,8 @@ def _facts(entry: Entry, state: AppState, now: float) -> Iterator[Fact]:
         yield "start", f"{record.start_method}: {record.start_reason}", Tone.PLAIN
     if processes := [each for each in state.live_processes if each.generation == record.number]:
         yield "memory", memory(processes), Tone.PLAIN
+    for line, text in enumerate(took(record.number, state) if record.good else ()):
+        yield ("" if line else "swapped"), text, Tone.PLAIN
     if record.good and (jobs := _jobs(state, record.number)):
         yield from _job_facts(jobs, now)
 

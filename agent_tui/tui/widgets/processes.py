@@ -13,6 +13,7 @@ from agent_tui.model.state import AppState, DispatchView, JobView, ProcessView
 from agent_tui.options.declare import ServerOptions
 from agent_tui.tui.widgets import copyable
 from agent_tui.tui.widgets.endings import process_ended
+from agent_tui.tui.widgets.swap_text import code_cell
 from agent_tui.tui.widgets.table import Column, Order, Row, Table
 from agent_tui.tui.widgets.text import NONE, Span, Tone, age, duration, megabytes, one_line, pad, stopwatch
 
@@ -153,12 +154,10 @@ def process_row(process: ProcessView, state: AppState, now: float) -> Row:
     ping = NONE if process.ping_ms is None else f"{process.ping_ms:.0f}ms"
     up = (process.since if ended else now) - process.started
     at_rest = process.state is not ProcessState.JOB and not ended
-    stale = state.is_stale(process)
-    code = process.generation if job is None else state.code_of(job)
     return {
         "state": _state(process, job, state.generation.current, now),
         "room": Span(_what(process, job), tone),
-        "gen": Span(f"{code or NONE}{' stale' if stale else ''}", Tone.WARN if stale else tone),
+        "gen": Span(str(process.generation or NONE), tone) if job is None else code_cell(job, state, tone),
         "age": Span(age(up) if at_rest else stopwatch(up), tone),
         "mem": memory_cell(process, state.settings.options, tone),
         "cpu": Span("" if ended else cpu, tone),

@@ -1,12 +1,12 @@
 """The status line above the footer: what just happened. Toasts would cover the text that they are about."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from textual.widgets import Static
 
 from agent_tui.model.state import AppState, LoadRecord
 from agent_tui.tui.widgets.log_text import clock
+from agent_tui.tui.widgets.swap_text import outcomes, what_happened
 from agent_tui.tui.widgets.text import (
     Line,
     Span,
@@ -45,8 +45,15 @@ def notice_line(notice: Notice | None, now: float) -> Line:
 
 
 def load_notice(before: AppState, state: AppState) -> Notice | None:
-    """Return a notice about the load that ended since `before`. None for the first load, or if none ended."""
-    if not state.loads or state.loads == before.loads or state.loads[-1].number <= 1:
+    """Return a notice about the load that ended since `before`, or whose swaps did, and what jobs got of it.
+
+    None for the first load, or if nothing ended.
+    """
+    if not state.loads or state.loads[-1].number <= 1:
+        return None
+    if state.loads == before.loads and (
+        state.sessions is before.sessions or not set(outcomes(state)) - set(outcomes(before))
+    ):
         return None
     load = state.loads[-1]
     files = _files(load, state.agent)
@@ -56,7 +63,8 @@ def load_notice(before: AppState, state: AppState) -> Notice | None:
         return Notice(f"{at} does not load: {load.error}{stays}", failed=True)
     took = f" in {milliseconds(load.seconds * 1000)}" if load.seconds is not None else ""
     done = f"rolled back to {load.rolled_back_to}" if load.rolled_back_to else f"reloaded {files}"
-    return Notice(f"{done}{took}{_kept(map(state.code_of, state.live_jobs), load.number)}")
+    jobs = what_happened(state)
+    return Notice(f"{done}{took}{f' · {jobs}' if jobs else ''}")
 
 
 def _files(load: LoadRecord, agent: str) -> str:
@@ -64,19 +72,6 @@ def _files(load: LoadRecord, agent: str) -> str:
     more = len(load.changed) - len(named)
     names = ", ".join(named) + (f" and {counted(more, 'more file')}" if more else "")
     return names or f"generation {load.number}"
-
-
-def _kept(generations: Iterable[int], current: int) -> str:
-    """Return how many jobs still run on older code, and the key that restarts the selected one.
-
-    `generations` has the generation of each job, or 0.
-    """
-    old = [each for each in generations if 0 < each < current]
-    if not old:
-        return ""
-    verb = "keeps" if len(old) == 1 else "keep"
-    numbers = f"generation {old[0]}" if len(set(old)) == 1 else "older generations"
-    return f" · {counted(len(old), 'job')} {verb} {numbers} · R restarts the selected one"
 
 
 class StatusLine(Static):

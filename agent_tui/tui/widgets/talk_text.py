@@ -19,6 +19,7 @@ from agent_tui.model.conversations import (
     TurnView,
 )
 from agent_tui.tui.widgets.log_text import clock
+from agent_tui.tui.widgets.swap_text import note_text, waits_text
 from agent_tui.tui.widgets.talk_steps import DEFAULT_LIMITS, Limits, figures, step_rows, waterfall
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, counted, duration, milliseconds, one_line
 
@@ -116,7 +117,9 @@ def _swap(key: str, swap: SwapView, look: Look) -> Block:
         se.SwapReach.METHODS: f"generation {old} → {new} swapped in: methods and tools only",
         se.SwapReach.NONE: f"generation {new} not swapped in: generation {old} continues",
     }[swap.reached]
-    notes = [f"not reached: {one_line(each)}" for each in swap.notes]
+    if swap.changed and swap.reached is not se.SwapReach.NONE:
+        text += f" ({one_line(', '.join(swap.changed))})"
+    notes = [note_text(each) for each in swap.notes]
     rows = [row for note in notes for row in rows_of(note, look.width - LABEL)]
     lines = (_rule(text, look.width), *(_indented((Span(row, Tone.DIM),)) for row in rows))
     return Block(key, lines, "\n".join((text, *notes)))
@@ -313,8 +316,8 @@ def last_blocks(session: SessionView, now: float, look: Look) -> Iterator[Block]
         text = clip(f"◌ {one_line(doing)} for {since} · Ctrl+G interrupts", look.width - LABEL)
         yield Block("running", (_indented((Span(text, Tone.DIM),)),))
     if (waiting := session.swap_waits) is not None:
-        until = f" until {one_line(waiting.tool)} has returned" if waiting.tool else " for the agent"
-        text = clip(f"◌ generation {waiting.to_generation} waits{until}", look.width - LABEL)
+        text = f"◌ {waits_text(session, now)} · generation {waiting.to_generation}"
+        text = clip(text, look.width - LABEL)
         yield Block("swap", (_indented((Span(text, Tone.WARN),)),))
     for number, queued in enumerate(session.queued):
         text = clip(f"◌ queued  {one_line(queued)}", look.width - LABEL)

@@ -1,0 +1,163 @@
+"""Which code calls are on, and what a save did to them. Pure functions of the state, for all panels."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from agent_tui.model import session_events as se
+from agent_tui.model.conversations import SessionView, SwapView
+from agent_tui.model.state import LIVE_PHASES, AppState, JobView
+from agent_tui.tui.widgets.text import NONE, Span, Tone, counted, duration, one_line
+
+NOTED = 3
+"""The most sessions that the generations page lists."""
+
+_SENTENCES = ("keeps its code", "created again", "stay as they were")
+"""Parts of notes that are sentences. The other notes name what was not reached."""
+
+
+def code_cell(job: JobView, state: AppState, tone: Tone) -> Span:
+    """Return the cell `gen` of a job: its generation, and whether it is pinned, waits, or is stale."""
+    code = state.code_of(job)
+    if job.phase not in LIVE_PHASES:
+        return Span(str(code or NONE), tone)
+    if waiting := _waiting(job, state):
+        assert waiting.swap_waits is not None
+        return Span(f"{code} → {waiting.swap_waits.to_generation}", Tone.WARN)
+    if job.pinned:
+        return Span(f"{code} pin", Tone.KEY)
+    stale = 0 < code < state.generation.current
+    return Span(f"{code or NONE}{' stale' if stale else ''}", Tone.WARN if stale else tone)
+
+
+def code_facts(job: JobView, state: AppState) -> Iterator[str]:
+    """Yield what is special about the code of a job; nothing for an ended one."""
+    code, current = state.code_of(job), state.generation.current
+    if code != job.generation:
+        yield f"its sessions run generation {code}"
+    if job.phase not in LIVE_PHASES:
+        return
+    if waiting := _waiting(job, state):
+        assert waiting.swap_waits is not None
+        tool = one_line(waiting.swap_waits.tool) or "the agent"
+        yield f"swap to generation {waiting.swap_waits.to_generation} waits for {tool}"
+    if job.pinned:
+        yield "pinned: reloads do not change it"
+    if 0 < code < current:
+        yield f"stale: generation {current} is current"
+
+
+def waits_text(session: SessionView, now: float) -> str:
+    """Return the text about a swap that waits, such as `swap waits for find_rooms, 12 s`."""
+    tool = session.swap_waits.tool if session.swap_waits is not None else ""
+    return f"swap waits for {one_line(tool) or 'the agent'}, {duration(max(now - session.swap_since, 0.0))}"
+
+
+def note_text(note: str) -> str:
+    """Return a note of a swap as a sentence."""
+    note = one_line(note)
+    return note if any(each in note for each in _SENTENCES) else f"not reached: {note}"
+
+
+def what_happened(state: AppState) -> str:
+    """Return what the last load did to the live jobs, for the status line; empty if there are none."""
+    current = state.generation.current
+    counts, notes, hints = Counter[str](), list[str](), set[str]()
+    for job in state.live_jobs:
+        code, swap = state.code_of(job), _swap(job, state, current)
+        waiting = _waiting(job, state)
+        if not code or (code >= current and swap is None):
+            continue
+        if waiting is not None and waiting.swap_waits is not None:
+            tool = one_line(waiting.swap_waits.tool)
+            counts[f"waits for {tool or 'its agent'}"] += 1
+        elif swap is not None and swap.reached is not se.SwapReach.NONE:
+            counts["swapped" if swap.reached is se.SwapReach.ALL else "swapped in part"] += 1
+        elif job.pinned:
+            counts["pinned"] += 1
+        else:
+            counts["keeps" if swap is None else "not swapped"] += 1
+            hints.add("R restarts" if swap is not None or not _open(job, state) else "U swaps, R restarts")
+        notes += swap.notes if swap is not None else ()
+    if not counts:
+        return ""
+    parts = []
+    for number, (what, count) in enumerate(counts.items()):
+        if what == "keeps":
+            keeps = "keeps" if count == 1 else "keep"
+            what = f"{keeps} {_older(state)}"
+        elif what.startswith("waits") and count > 1:
+            what = what.replace("waits", "wait", 1)
+        parts.append(f"{count if number else counted(count, 'job')} {what}")
+    text = ", ".join(parts)
+    if notes:
+        more = len(set(notes)) - 1
+        text += f" · {note_text(notes[0])}{f' and {more} more' if more else ''}"
+    return text + (f" · {max(hints, key=len)} the selected one" if hints else "")
+
+
+def outcomes(state: AppState) -> tuple[object, ...]:
+    """Return what has become of the swaps to the current generation. It changes with each of their events."""
+    current = state.generation.current
+    return tuple(
+        (each.key, each.swap_waits, _swap_of(each, current))
+        for each in state.sessions.values()
+        if each.ended_at is None
+    )
+
+
+def took(number: int, state: AppState) -> list[str]:
+    """Return which calls took a generation, or not, for the generations page."""
+    lines = [
+        _took(session, turn.number, swap, state)
+        for session in reversed(list(state.sessions.values()))
+        if session.last_swap is not None
+        for turn in session.turns
+        for swap in turn.entries
+        if isinstance(swap, SwapView) and swap.to_generation == number
+    ]
+    for job in state.live_jobs if number == state.generation.current else ():
+        code = state.code_of(job)
+        if waiting := _waiting(job, state):
+            assert waiting.swap_waits is not None
+            tool = one_line(waiting.swap_waits.tool) or "its agent"
+            lines.insert(0, f"{one_line(job.room)} waits for {tool}")
+        elif job.pinned and 0 < code < number:
+            lines.append(f"{one_line(job.room)} is pinned to {code}")
+    more = len(lines) - NOTED
+    return lines if more <= 0 else [*lines[:NOTED], f"and {more} more"]
+
+
+def _took(session: SessionView, turn: int, swap: SwapView, state: AppState) -> str:
+    job = state.jobs.get(session.job_id)
+    who = one_line(job.room if job is not None else session.job_id)
+    if swap.reached is se.SwapReach.NONE:
+        why = f": {one_line(swap.notes[0])}" if swap.notes else ""
+        return f"{who} stays on {swap.from_generation}{why}"
+    part = "" if swap.reached is se.SwapReach.ALL else ", methods and tools only"
+    return f"{who} from {swap.from_generation}, turn {turn}{part}"
+
+
+def _older(state: AppState) -> str:
+    current = state.generation.current
+    codes = {code for job in state.live_jobs if 0 < (code := state.code_of(job)) < current and not job.pinned}
+    return f"generation {min(codes)}" if len(codes) == 1 else "older generations"
+
+
+def _open(job: JobView, state: AppState) -> list[SessionView]:
+    return [each for each in state.sessions.values() if each.job_id == job.id and each.ended_at is None]
+
+
+def _waiting(job: JobView, state: AppState) -> SessionView | None:
+    return next((each for each in _open(job, state) if each.swap_waits is not None), None)
+
+
+def _swap(job: JobView, state: AppState, number: int) -> SwapView | None:
+    """Return the last swap of a job's open sessions to that generation; one that failed comes first."""
+    swaps = [swap for each in _open(job, state) if (swap := _swap_of(each, number)) is not None]
+    return min(swaps, key=lambda each: list(se.SwapReach)[::-1].index(each.reached), default=None)
+
+
+def _swap_of(session: SessionView, number: int) -> SwapView | None:
+    """Return the last swap of a session if it was to that generation."""
+    swap = session.last_swap
+    return swap if swap is not None and swap.to_generation == number else None
