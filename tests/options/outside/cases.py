@@ -218,7 +218,7 @@ CASES: tuple[Case, ...] = (
         code='agent_name="tested"',
         session=True,
     ),
-    Case("wsURL", "", "the worker connects there", comes_here, code="ws_url={url!r}"),
+    Case("wsURL", "", "the worker connects there", comes_here, code="ws_url='{url}'"),
     Case(
         "apiKey",
         "tested-key",

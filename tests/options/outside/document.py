@@ -80,10 +80,11 @@ read), secrets as a reference to their variable.
   once.
 - `jobMemoryLimitMB` first asks the job to end gracefully, and kills what is left after 2 s.
 
-## End-to-end tests, by source
+## Tested, by source
 
-Each cell is a test that starts `agent-tui` with the option set by that source and checks the effect.
-`saved`: the edit is saved and takes effect at the next start. `–`: that source cannot set it.
+Tests start `agent-tui` with each option set in the agent's code, by another source, and by an edit, and check the effect. That
+each other source is read is tested apart. `saved`: the edit is saved and takes effect at the next start. `–`: that source cannot
+set it.
 
 | option | checked effect | environment | `.env` | agent's code | config file | flag | edited |
 |---|---|---|---|---|---|---|---|

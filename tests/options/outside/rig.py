@@ -30,7 +30,7 @@ log = logging.getLogger("the-agent")
 print("loaded by", sys.argv[1])
 
 async def picky(req):
-    await req.reject()
+    await (req.reject() if req.id == "AJ_1" else req.accept())
 
 def prewarm(proc):
     time.sleep(float(os.environ.get("PREWARM_S", "0")))
@@ -79,6 +79,13 @@ if __name__ == "__main__":
 )
 
 
+def python_text(*cases: "Case") -> str:
+    """Return a livekit-agents file that passes the options of these cases, with `{url}` and `{port}`."""
+    arguments = ", ".join(case.code for case in cases if not case.session)
+    session = ", ".join(case.code for case in cases if case.session)
+    return SDK.replace("{arguments}", arguments).replace("{session}", session)
+
+
 @dataclass
 class Rig:
     """One run under test."""
@@ -121,7 +128,7 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def rigged(case: "Case", source: str, folder: Path, sdk_python: Path | None) -> AsyncIterator[Rig]:
-    """Run with the case's value set by a source: a variable's name, `.env`, `config`, `flag`, or `code`."""
+    """Run with the case's value set by a source: a variable's name, `.env`, `config`, `flag`, or `edited`."""
     async with recording() as recorder:
         port = free_port()
         value = {"wsURL": recorder.url, "port": str(port)}.get(case.option, case.value)
@@ -133,11 +140,9 @@ async def rigged(case: "Case", source: str, folder: Path, sdk_python: Path | Non
         if case.option == "maxRetry":
             own.add("wsURL")
         flags += [f"{BY_NAME[name].flag}={each}" for name, each in usual.items() if name not in own]
-        arguments = case.code.format(url=recorder.url, port=port) if source == "code" else ""
-        if source == "code" or case.sdk:
+        if case.sdk:
             assert sdk_python is not None
-            text = SDK.replace("{arguments}", "" if case.session else arguments)
-            text = text.replace("{session}", arguments if case.session else "")
+            text = python_text()
             flags.append(f"--python={sdk_python}")
         else:
             text = NATIVE
@@ -167,7 +172,7 @@ def give(name: str, value: str, source: str, folder: Path) -> SourcedValue:
             _add(folder / "agent-tui.toml", f"{name} = {json.dumps(value)}\n")
         case ".env":
             _add(folder / ".env", f'{option.environment[-1]}="{value}"\n')
-        case "edited" | "code":
+        case "edited":
             pass
         case variable:
             return SourcedValue(environ={variable: value})

@@ -9,7 +9,7 @@ import pytest
 from agent_tui.options.declare import BY_NAME, OPTIONS, Effect
 from tests.options.outside.cases import CASES, Case, get
 from tests.options.outside.recorder import recording
-from tests.options.outside.rig import PORT, free_port, rigged
+from tests.options.outside.rig import PORT, Rig, free_port, rigged
 from tests.sdks import REASON, sdk_pythons
 
 pytestmark = pytest.mark.real
@@ -22,19 +22,53 @@ OTHERWISE = {"maxRetry", "wsURL", "drainTimeout"}
 EDITABLE = [o.name for o in OPTIONS if o.effect is not Effect.RESTART and o.name not in OTHERWISE]
 
 
-@pytest.mark.parametrize("name", EDITABLE)
+ALONE = [
+    "initializeProcessTimeout",
+    "shutdownProcessTimeout",
+    "sessionEndTimeout",
+    "jobMemoryLimitMB",
+    "onReload",
+    "pin",
+    "logLevel",
+]
+"""Those whose effect ends a process, or needs a job that others would refuse."""
+
+
+@pytest.mark.parametrize("name", ALONE)
 async def test_an_edit_has_its_effect(name: str, tmp_path: Path) -> None:
     case, pythons = BY_OPTION[name], sdk_pythons()
     if case.sdk and not pythons:
         pytest.skip(REASON)
     async with rigged(case, "edited", tmp_path, pythons[-1] if pythons else None) as rig:
         await rig.run.until("generation_ready")
-        await rig.recorder.registered()
-        if BY_NAME[name].effect.text == "re-registers":
-            rig.recorder.seen.clear()
-        value = str(rig.port) if case.value == PORT else case.value
-        assert await rig.command(set={name: value, **case.edits}) != ""
+        await edited(rig, case)
+
+
+async def test_edits_one_after_the_other_have_their_effects(tmp_path: Path) -> None:
+    names = [name for name in EDITABLE if name not in ALONE]
+    # Other edits end idle processes; with a worker token, the load options are ignored.
+    names.sort(key=lambda name: (name != "numIdleProcesses", name == "workerToken"))
+    assert {*names, *ALONE} == {*EDITABLE}
+    async with rigged(PLAIN, "edited", tmp_path, None) as rig:
+        await rig.run.until("generation_ready")
+        for name in names:
+            case = BY_OPTION[name]
+            assert (case.before, case.environ) == ((), {})
+            await edited(rig, case)
+
+
+async def edited(rig: Rig, case: Case) -> None:
+    """Edit the case's option, and check its effect."""
+    await rig.recorder.registered()
+    if BY_NAME[case.option].effect.text == "re-registers":
+        rig.recorder.seen.clear()
+    value = str(rig.port) if case.value == PORT else case.value
+    try:
+        assert (await rig.command(set={case.option: value, **case.edits})).startswith("command done")
         await case.check(rig)
+    except Exception as error:
+        error.add_note(f"option {case.option}")
+        raise
 
 
 async def test_another_server_takes_over(tmp_path: Path) -> None:
@@ -65,22 +99,22 @@ async def test_a_server_that_does_not_exist_changes_nothing(tmp_path: Path) -> N
         assert "agent_tui_idle_processes_target 1.0" in await get(rig, "/metrics")
 
 
-@pytest.mark.parametrize(
-    ("edit", "says"),
-    [
-        ({"port": "70000", "numIdleProcesses": "3"}, "port: '70000' (edited) is above 65535"),
-        ({"loadFunc": "nobody"}, "loadFunc: 'nobody' (edited) is not a function of the agent's file"),
-        ({"color": "red"}, "there is no option color"),
-        ({"deployment": "a" * 65}, "is longer than 64 characters"),
-    ],
-)
-async def test_a_bad_edit_changes_nothing(edit: dict[str, str], says: str, tmp_path: Path) -> None:
+BAD_EDITS: list[tuple[dict[str, str], str]] = [
+    ({"port": "70000", "numIdleProcesses": "3"}, "port: '70000' (edited) is above 65535"),
+    ({"loadFunc": "nobody"}, "loadFunc: 'nobody' (edited) is not a function of the agent's file"),
+    ({"color": "red"}, "there is no option color"),
+    ({"deployment": "a" * 65}, "is longer than 64 characters"),
+]
+
+
+async def test_a_bad_edit_changes_nothing(tmp_path: Path) -> None:
     async with rigged(PLAIN, "edited", tmp_path, None) as rig:
         await rig.run.until("generation_ready")
-        answer = await rig.command(set=edit)
-        assert answer.startswith("command refused")
-        assert says in answer
-        assert rig.run.all("options_changed") == []
+        for edit, says in BAD_EDITS:
+            answer = await rig.command(set=edit)
+            assert answer.startswith("command refused")
+            assert says in answer
+            assert rig.run.all("options_changed") == []
 
 
 async def test_edits_are_undone_and_saved(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every option has its effect, and is read from each of its sources."""
+"""Every option is read from each of its sources; test_effects.py checks the effects."""
 
 from pathlib import Path
 
@@ -7,8 +7,7 @@ import pytest
 from agent_tui.options.declare import BY_NAME
 from tests.options.outside.cases import CASES, Case
 from tests.options.outside.conftest import Resolve
-from tests.options.outside.rig import give, rigged
-from tests.sdks import REASON, sdk_pythons
+from tests.options.outside.rig import give
 
 
 def sources(case: Case) -> list[str]:
@@ -39,21 +38,3 @@ def test_it_is_read_from_each_source(case: Case, source: str, tmp_path: Path, re
         return
     assert layer.startswith(LAYERS.get(source, "environment"))
     assert source in LAYERS or source in where
-
-
-# The effect does not depend on the source: each option is checked once, with sources in turn.
-ONCE = [
-    pytest.param(case, source, id=f"{case.option}-{source}")
-    for number, case in enumerate(CASES)
-    for source in [sources(case)[number % len(sources(case))], *(["code"] if case.code else [])]
-]
-
-
-@pytest.mark.real
-@pytest.mark.parametrize(("case", "source"), ONCE)
-async def test_its_effect_is_seen_from_outside(case: Case, source: str, tmp_path: Path) -> None:
-    pythons = sdk_pythons()
-    if not pythons and (source == "code" or case.sdk):
-        pytest.skip(REASON)
-    async with rigged(case, source, tmp_path, pythons[-1] if pythons else None) as rig:
-        await case.check(rig)
