@@ -13,7 +13,7 @@ async function onRequest(req) {
 export default defineAgent({
   // Runs once in each process before a job comes: load models here.
   prewarm: (proc) => {
-    proc.userData.greeting = 'Servus';
+    proc.userData.greeting = 'Hello';
   },
   // Runs one job.
   entry: async (ctx) => {
@@ -21,7 +21,7 @@ export default defineAgent({
     ctx.addShutdownCallback(async () => log().info('goodbye'));
     await ctx.connect();
     await sleep(2000);
-    ctx.shutdown('all said');
+    ctx.shutdown('call finished');
   },
 });
 

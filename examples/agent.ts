@@ -12,14 +12,14 @@ interface UserData extends Record<string, unknown> {
 
 export default defineAgent<UserData>({
   prewarm: (proc: JobProcess<UserData>) => {
-    proc.userData.greeting = 'Servus';
+    proc.userData.greeting = 'Hello';
   },
   entry: async (ctx: JobContext<UserData>): Promise<void> => {
     await ctx.connect();
     const caller = await ctx.waitForParticipant();
     log().info(`${ctx.proc.userData.greeting}, ${caller.identity}`);
     await sleep(2000);
-    ctx.shutdown('all said');
+    ctx.shutdown('call finished');
   },
 });
 

@@ -14,7 +14,7 @@ server = AgentServer()
 
 def prewarm(proc: JobProcess) -> None:
     """Runs once in each process before a job comes: load models here."""
-    proc.userdata["greeting"] = "Servus"
+    proc.userdata["greeting"] = "Hello"
 
 
 server.setup_fnc = prewarm
@@ -36,7 +36,7 @@ async def entry(ctx: JobContext) -> None:
     ctx.add_shutdown_callback(say_goodbye)
     await ctx.connect()
     await asyncio.sleep(2)
-    ctx.shutdown("all said")
+    ctx.shutdown("call finished")
 
 
 if __name__ == "__main__":

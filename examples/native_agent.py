@@ -12,7 +12,7 @@ log = logging.getLogger("native-agent")
 
 def prewarm(proc):
     """Run once in each process before it gets a job: load models here."""
-    proc.userdata["greeting"] = "Servus"
+    proc.userdata["greeting"] = "Hello"
 
 
 async def request_func(req):
@@ -29,4 +29,4 @@ async def entry(ctx):
 
     ctx.add_shutdown_callback(say_goodbye)
     await asyncio.sleep(2)
-    ctx.shutdown("all said")
+    ctx.shutdown("call finished")

@@ -95,8 +95,8 @@ TEST_JOB_LENGTH_S = 10.0
     "--say",
     metavar="TEXT",
     multiple=True,
-    help="Type TEXT to the agent's session in a test job. Repeatable; - reads a turn per line from standard "
-    "input. Implies --headless, and starts a test job if --dispatch does not.",
+    help="Type TEXT to the agent's session in a test job. Repeatable; - reads one turn per line from "
+    "standard input. Implies --headless, and starts a test job if --dispatch does not.",
 )
 @flag(
     Section.TEST_JOBS,
@@ -118,14 +118,15 @@ TEST_JOB_LENGTH_S = 10.0
     "--text/--no-text",
     "text_only",
     default=None,
-    help="Run sessions without audio. Default: where the server has no media.",
+    help="Run sessions without audio. Default: on if the server has no media.",
 )
 @flag(
     Section.TEST_JOBS,
     "--sessions/--no-sessions",
     "sessions",
     default=None,
-    help="Follow the agent's sessions. Default: except with --production.",
+    help="Attach to the agent's sessions, to show their conversations. On by default, except with "
+    "--production.",
 )
 @flag(
     Section.TEST_JOBS,

@@ -44,7 +44,7 @@ class _Listener:
         self._serving = serving
 
     async def close(self) -> None:
-        """Stop listening. Can be called again."""
+        """Stop listening. Calling it more than once is safe."""
         self._serving.cancel()
         await asyncio.wait({self._serving})
         try:
@@ -137,7 +137,7 @@ class Endpoint:
             self._emit(ev.HttpListening(f"http://{host}:{self._listener.port}"))
 
     async def close(self) -> None:
-        """Stop listening. Can be called again."""
+        """Stop listening. Calling it more than once is safe."""
         if self._listener is not None:
             await self._listener.close()
 

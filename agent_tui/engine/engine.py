@@ -307,7 +307,7 @@ class Engine:
     async def _reload(self, _: ServerOptions) -> None:
         if not await self._code.reloader.reload():
             error = self._bus.state.generation.error or "the file does not load"
-            raise UserError(f"{error}; the old values stay in force")
+            raise UserError(f"{error}; the old values are kept")
 
     def _on_worker_event(self, worker: Worker, event: WorkerEvent) -> None:
         """Handle the messages of the server and the changes of the connection, in order."""

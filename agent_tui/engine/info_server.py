@@ -68,7 +68,7 @@ class InfoServer:
         self._port = sockets[0].getsockname()[1]
 
     async def close(self) -> None:
-        """Stop listening and end open connections. Can be called again, and before `start`."""
+        """Stop listening and end open connections. Calling it more than once, or before `start`, is safe."""
         server, self._server = self._server, None
         if server is not None:
             await server.close()

@@ -31,7 +31,7 @@ class Talk:
         self._heard: asyncio.Queue[_Heard] = asyncio.Queue()
 
     def observe(self, event: ev.Event) -> None:
-        """Take note of an event of the engine. Call this for each event."""
+        """Process an engine event. Call this for each event."""
         if isinstance(event, _Heard):
             self._heard.put_nowait(event)
 

@@ -237,7 +237,7 @@ class Session:
     # -- typed turns --------------------------------------------------------------------------------------
 
     def say(self, text: str) -> None:
-        """Queue a typed turn: sent at once, it would cut off the current reply (conversation.md §1)."""
+        """Queue a typed turn: the SDK cuts off the current reply when it gets one (conversation.md §1)."""
         text = text.encode(errors="replace").decode()  # the protocol has no lone surrogates
         self._waiting.append(text)
         self._job.emit(se.TurnQueued(*self._key, text))

@@ -122,7 +122,10 @@ class LocalServer:
         self._tasks.start(self._close_expired_rooms())
 
     async def close(self) -> None:
-        """Drop every worker without a close frame, as a server that stops does. Can be called again."""
+        """Drop every worker without a close frame, as a stopping server does.
+
+        Calling it more than once is safe.
+        """
         await self._tasks.close()
         for connection in tuple(self._connections):
             connection.drop()

@@ -277,7 +277,7 @@ class StartsFailing(Struct, frozen=True):
 
 
 class StartsRecovered(Struct, frozen=True):
-    """Job processes become ready again, or another generation became current."""
+    """Job processes are becoming ready again, or another generation has become current."""
 
 
 class WatchingChanged(Struct, frozen=True):

@@ -119,7 +119,7 @@ class StartsView(Struct, frozen=True):
 
     @property
     def is_failing(self) -> bool:
-        """Whether front ends report that starts fail: after a time-out, or after two failures in a row.
+        """Whether front ends report that starts fail: after a timeout, or after two failures in a row.
 
         Any other first failure is retried at once.
         """

@@ -234,7 +234,7 @@ OPTIONS: tuple[Option, ...] = (
         ),
         lambda context: context.personal_deployment if context.remote and not context.production else "",
         "Deployment of this worker. Only dispatches that name the same deployment reach it. "
-        "In development on a remote server: your own, named after user and host.",
+        "Default in development on a remote server: a personal one, named after your user and host.",
         Section.JOBS,
         Effect.REGISTRATION,
         variables=("LIVEKIT_AGENT_DEPLOYMENT",),
@@ -300,7 +300,7 @@ OPTIONS: tuple[Option, ...] = (
         "shutdownProcessTimeout",
         kinds.duration(1),
         _python_or(10_000, 60_000),
-        "Time limit for a process to acknowledge a shutdown request, then the same time to exit. "
+        "Time limit for a process to acknowledge a shutdown request, and again for it to exit. "
         "Slower processes are killed.",
         Section.PROCESSES,
         Effect.READ,

@@ -10,7 +10,7 @@ from agent_tui.processes.process import ProcessEnd, RespawningProcess, Supervise
 from agent_tui.processes.timings import ProcessTimings
 
 TIMINGS = ProcessTimings(initialize_s=300.0, shutdown_s=5.0, session_end_s=0.0, ping_interval_s=5.0)
-"""The time-outs of an inference process, which loads models. They are the SDK's (livekit-agents.md §2.4)."""
+"""Timeouts of the inference process, which loads models: the SDK's own values (livekit-agents.md §2.4)."""
 
 
 class Inference:
@@ -119,7 +119,7 @@ class SharedInference:
         return tuple(each.process for each in self._tasks if each.process is not None)
 
     def use(self, plan: Plan, manifest: ch.Manifest) -> None:
-        """Provide the runners of a generation to its jobs, in a process that is shared or new."""
+        """Provide the runners of a generation to its jobs, in the existing shared process or in a new one."""
         if not manifest.inference_runners:
             return
         runners = manifest.inference_runners, plan.generation if manifest.own_runners else None

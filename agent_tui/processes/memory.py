@@ -171,7 +171,7 @@ class MeasuredProcess(Protocol):
     def loading_at(self) -> float | None: ...
     @property
     def memory_measure(self) -> MemoryMeasure:
-        """The figure that the limits apply to, unless the user chooses one."""
+        """The memory measure that the limits apply to, unless the user chooses another one."""
         ...
 
 

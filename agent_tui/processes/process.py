@@ -103,7 +103,7 @@ Relay = Callable[["SupervisedProcess", ch.FromChild], None]
 
 @dataclass(frozen=True, slots=True)
 class Supervisor:
-    """What all supervised processes of a run share: time-outs, clock, and where events go."""
+    """What all supervised processes of a run share: timeouts, clock, and where events go."""
 
     timings: Callable[[], ProcessTimings]
     clock: Clock
@@ -164,7 +164,7 @@ class SupervisedProcess:
 
     @property
     def memory_measure(self) -> ch.MemoryMeasure:
-        """The figure of memory that limits apply to, unless the user chooses one."""
+        """The memory measure that the limits apply to, unless the user chooses another one."""
         return self.child.traits.memory if self.child else ch.MemoryMeasure.RSS
 
     @property
@@ -222,7 +222,7 @@ class SupervisedProcess:
 
     @property
     def held(self) -> bool:
-        """Whether a debugger or a stop signal holds the process, so that no time-out counts."""
+        """Whether a debugger or a stop signal holds the process, so that no timeout counts."""
         return self._debugging or (self.pid is not None and self._paused(self.pid))
 
     async def answers_ping(self, limit_s: float) -> bool:
@@ -454,7 +454,7 @@ class SupervisedProcess:
             sent = self._clock.monotonic()
             self.child.send(ch.Ping(round(sent * 1000)))
             timings = self._timings()
-            # Two sleeps per interval: a late answer is reported after the first, the time-out after both.
+            # Two sleeps per interval: a late answer is reported after the first, the timeout after both.
             stalled = await self._sleep(timings.slow_ping_s)
             answered = self._last_pong >= sent or stalled
             if not answered and not reported and not self.held:
@@ -464,7 +464,7 @@ class SupervisedProcess:
             if self._last_pong >= sent:
                 continue
             if self.held or stalled:
-                # Silence that is not the child's fault does not count: its time-out starts over.
+                # Silence that is not the child's fault does not count: its timeout starts over.
                 self._last_pong = self._clock.monotonic()
             elif self._clock.monotonic() - self._last_pong > timings.ping_timeout_s:
                 at = f", at {where}" if (where := place(await self.stacks())) else ""

@@ -13,7 +13,7 @@ SESSION_CLOSE_S = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ProcessTimings:
-    """The time-outs of a process, in seconds.
+    """The timeouts of a process, in seconds.
 
     They are read again at each step, so that an edited option applies to running processes too.
     """
@@ -31,7 +31,7 @@ class ProcessTimings:
     stacks_s: float = 1.0
     """Limit for a child to return its stacks, which a separate thread of it reads."""
     debug_poll_s: float = 1.0
-    """Interval between checks of a time-out that does not count because a debugger holds the process."""
+    """Interval between checks of a timeout that does not count because a debugger holds the process."""
 
     @property
     def wind_down_s(self) -> float:
@@ -39,7 +39,7 @@ class ProcessTimings:
         return ENTRY_WIND_DOWN_S + SESSION_CLOSE_S + self.session_end_s
 
     def without_watchdogs(self) -> Self:
-        """Return the same time-outs, without limits for loading and for answers to pings."""
+        """Return the same timeouts, without limits for loading and for answers to pings."""
         return replace(self, import_s=math.inf, initialize_s=math.inf, ping_timeout_s=math.inf)
 
 

@@ -129,7 +129,7 @@ class ForkedProcess:
                 signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     async def wait(self) -> ChildExit:
-        """Wait until the fork has ended. Can be called again."""
+        """Wait until the fork has ended. Calling it more than once is safe."""
         if self._waiting is None:
             self._waiting = asyncio.create_task(self._wait(), name=f"wait {self.pid}")
         return await asyncio.shield(self._waiting)

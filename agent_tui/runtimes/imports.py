@@ -66,7 +66,7 @@ class When(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """One full imported name: `from livekit import agents` imports `livekit.agents`."""
+    """One fully qualified imported name: `from livekit import agents` imports `livekit.agents`."""
 
     module: str
     level: int = 0

@@ -38,7 +38,7 @@ class Process(Protocol):
         ...
 
     async def wait(self) -> ChildExit:
-        """Wait until the process has ended, and release its resources. Can be called again."""
+        """Wait until the process has ended, and release its resources. Calling it more than once is safe."""
         ...
 
 

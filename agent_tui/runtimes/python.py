@@ -160,7 +160,7 @@ class SnapshotFile:
             raise
 
     def close(self) -> None:
-        """Close this process's descriptor; children have their own. Can be called again."""
+        """Close this process's descriptor; children have their own. Calling it more than once is safe."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1

@@ -79,7 +79,10 @@ class SpawnedProcess:
                 os.killpg(self.pid, signal.SIGKILL)
 
     async def wait(self) -> ChildExit:
-        """Wait for the process to end, kill what it left of its group, and reap it. Can be called again."""
+        """Wait for the process to end, kill the rest of its process group, and reap it.
+
+        Calling it more than once is safe.
+        """
         if self._waiting is None:
             self._waiting = asyncio.create_task(self._wait(), name=f"wait {self.pid}")
         return await asyncio.shield(self._waiting)
@@ -164,7 +167,7 @@ class ChildPipes:
         return self.theirs.fileno(), self.outputs[LogStream.STDOUT][1], self.outputs[LogStream.STDERR][1]
 
     def close_theirs(self) -> None:
-        """Close the child's ends, once the child has them or never will."""
+        """Close the host's copies of the child's ends, once the child has them or failed to start."""
         self.theirs.close()
         if self.side is not None:
             self.side[1].close()
@@ -249,7 +252,7 @@ def child_command(interpreter: Path, cwd: Path, environ: Mapping[str, str]) -> C
 
 
 class HeadStart:
-    """A child that imports the SDK while the host still imports its own modules.
+    """A child that imports the SDK while the host is still importing its own modules.
 
     That import takes most of the time from start to registration (livekit-agents.md §3.2), and needs no spec.
     The caller must claim or discard the child.

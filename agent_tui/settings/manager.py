@@ -1,4 +1,4 @@
-"""Holds the settings in force: edits, loads, and saved files change them here.
+"""Holds the settings in effect: edits, loads, and saved files change them here.
 
 An edit or a load applies completely or not at all. Changed options are pushed to the parts that use them
 (`Effect`). If one part rejects its new value, all parts get the old values back.
@@ -71,7 +71,7 @@ class Edited:
 
 
 class SettingsManager:
-    """Holds the settings in force, and changes them.
+    """Holds the settings in effect, and changes them.
 
     Edits and saves run one at a time: each holds the lock. A load must not wait for the lock, because an edit
     that needs a load waits for it while holding the lock. It does not need the lock either: loads and edits
@@ -116,11 +116,11 @@ class SettingsManager:
         self._pushes = {effect: owners[effect] for effect in Effect if effect in owners}
         self._wait_until_accepted = wait_until_accepted
 
-    # -- what is in force -----------------------------------------------------------------------------
+    # -- what is in effect ----------------------------------------------------------------------------
 
     @property
     def current(self) -> Settings:
-        """The settings in force. Setting them emits `SettingsChanged` if their `view` changes."""
+        """The settings in effect. Setting them emits `SettingsChanged` if their `view` changes."""
         return self._current
 
     @current.setter
@@ -144,7 +144,7 @@ class SettingsManager:
         return self.current.environment
 
     def process_timings(self) -> ProcessTimings:
-        """Return the time-outs of processes under the options in force."""
+        """Return the process timeouts under the options in effect."""
         options = self.options
         timings = ProcessTimings(
             initialize_s=options.initialize_process_timeout / 1000,
@@ -171,7 +171,7 @@ class SettingsManager:
         self._problems = problems
 
     def check(self, manifest: Manifest, environment: Environment) -> Settings:
-        """Return the settings that a load would put in force, with the current edits.
+        """Return the settings that a load would apply, with the current edits.
 
         Raise UserError if they are invalid.
         """
@@ -181,7 +181,7 @@ class SettingsManager:
         return proposed
 
     async def apply(self, proposed: Settings) -> None:
-        """Put the settings of a load in force.
+        """Apply the settings of a load.
 
         If a part rejects its options, restore the old settings and raise UserError.
         """
@@ -283,7 +283,7 @@ class SettingsManager:
             raise UserError(f"not saved: {error}") from None
 
     async def _push(self, effects: Collection[Effect]) -> None:
-        """Push the options in force to the parts. The first part that rejects them raises UserError."""
+        """Push the options in effect to the parts. The first part that rejects them raises UserError."""
         for effect, push in self._pushes.items():
             if effect in effects:
                 done = push(self.current.options)
@@ -306,7 +306,7 @@ class SettingsManager:
         except TimeoutError:
             refusal = f"the server did not accept them within {self._accept_s:g} s"
         if refusal:
-            raise UserError(f"{refusal}; the old values stay in force")
+            raise UserError(f"{refusal}; the old values are kept")
 
     def _report_ignored(self, before: Settings, after: Settings) -> None:
         for line in ignored(before, after):

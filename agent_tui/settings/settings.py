@@ -73,7 +73,7 @@ class Settings:
 
     @cached_property
     def resolution(self) -> Resolution:
-        """The options in force. Raises UserError for an invalid value."""
+        """The options in effect. Raises UserError for an invalid value."""
         if self.environment.config_problem:
             raise UserError(self.environment.config_problem)
         ordinary, forced = environment_layers(self.environment.variables)

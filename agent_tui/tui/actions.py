@@ -42,7 +42,7 @@ class Place(Enum):
 
     ANYWHERE = auto()
     PROCESSES = auto()
-    """The process table, or the tabs about its selected row."""
+    """The process table, or the tabs for its selected row."""
     LOGS = auto()
 
 
@@ -191,14 +191,14 @@ ACTIONS: tuple[Action, ...] = (
         ("C",),
         "Conversation",
         "Show the conversation with the selected job's agent on a full page. Enter on a job shows it in the "
-        "tab Talk; Enter again moves to the line in which you type.",
+        "Talk tab; Enter again moves to the input line.",
         "Processes",
     ),
     Action(
         "interrupt",
         ("ctrl+g",),
         "Interrupt",
-        "Cut off the reply of the agent that the tab Talk shows.",
+        "Cut off the reply of the agent in the Talk tab.",
         "Processes",
         target=TalkPane,
     ),
@@ -206,7 +206,7 @@ ACTIONS: tuple[Action, ...] = (
         "inspect",
         ("I",),
         "LLM context",
-        "Show what the LLM of the session in the tab Talk will see: instructions, tools, and items.",
+        "Show what the LLM of the session in the Talk tab will see: instructions, tools, and items.",
         "Processes",
         target=TalkPane,
     ),
@@ -282,7 +282,7 @@ ACTIONS: tuple[Action, ...] = (
         "sweep",
         ("w",),
         "Sweep…",
-        "Measure the same test load at several counts of idle processes and recommend one.",
+        "Measure the same test load at several counts of idle processes, and advise one.",
         "Tuning",
         _serving,
     ),
@@ -299,7 +299,7 @@ ACTIONS: tuple[Action, ...] = (
         "apply_advice",
         ("a",),
         "Apply advice",
-        "Set numIdleProcesses to the count that the last sweep recommends.",
+        "Set numIdleProcesses to the count that the last sweep advises.",
         "Tuning",
         _serving,
     ),
@@ -326,7 +326,7 @@ ACTIONS: tuple[Action, ...] = (
         ("slash",),
         "Find",
         "Find text in the log lines; start with re: to use a regular expression. Esc closes the search. "
-        "In a list, show only the rows that contain a text.",
+        "In a list, show only the rows that contain the text you type.",
         "Logs",
         footer="Find",
         takes_keys=True,
@@ -462,7 +462,7 @@ ACTIONS: tuple[Action, ...] = (
         "options",
         ("O",),
         "Options",
-        "Go to the tab with the options. On a narrow terminal, press it again to go back.",
+        "Go to the Options tab. On a narrow terminal, press it again to go back.",
         "General",
     ),
     Action(
@@ -476,7 +476,7 @@ ACTIONS: tuple[Action, ...] = (
         "focus_detail",
         ("2",),
         "Detail",
-        "Go to the tabs about the selected row. On a narrow terminal they replace the logs.",
+        "Go to the tabs for the selected row. On a narrow terminal they replace the logs.",
         "General",
     ),
     Action(
@@ -490,35 +490,35 @@ ACTIONS: tuple[Action, ...] = (
         "previous_tab",
         ("left_square_bracket",),
         "Previous tab",
-        "Show the previous tab about the selected row.",
+        "Show the previous tab for the selected row.",
         "General",
     ),
     Action(
         "next_tab",
         ("right_square_bracket",),
         "Next tab",
-        "Show the next tab about the selected row: talk, job, logs, memory, stacks, options.",
+        "Show the next tab for the selected row: talk, job, logs, memory, stacks, options.",
         "General",
     ),
     Action(
         "resize_left",
         ("less_than_sign", "ctrl+left"),
         "Split left",
-        "Move the split between the left and the right column to the left. Dragging the border works too.",
+        "Move the split between the left and right columns to the left. You can also drag the border.",
         "General",
     ),
     Action(
         "resize_right",
         ("greater_than_sign", "ctrl+right"),
         "Split right",
-        "Move the split between the left and the right column to the right.",
+        "Move the split between the left and right columns to the right.",
         "General",
     ),
     Action(
         "resize_up",
         ("left_curly_bracket", "ctrl+up"),
         "Split up",
-        "Move the split between the processes and the logs up. Dragging the border works too.",
+        "Move the split between the processes and the logs up. You can also drag the border.",
         "General",
     ),
     Action(
@@ -556,7 +556,7 @@ ACTIONS: tuple[Action, ...] = (
         ("colon",),
         "Command…",
         "Type a command: :gen 5, :rollback 5, :job demo-4, :level debug, :set numIdleProcesses 3, or an "
-        "action's name. Tab completes it, ↑ brings the last one back.",
+        "action's name. Tab completes it; ↑ brings back the last one.",
         "General",
         takes_keys=True,
         footer="Command",

@@ -48,7 +48,7 @@ class UiStateKeeper:
         self._lock = threading.Lock()
 
     def order_of(self, table: str) -> Order:
-        """Return the order of a table."""
+        """Return the sort order of a table's rows."""
         return self.state.sort.get(table, Order())
 
     def keep_order(self, table: str, order: Order) -> None:
@@ -59,7 +59,7 @@ class UiStateKeeper:
     def restore(self) -> None:
         """Apply the state to the dashboard, and save it from now on.
 
-        The app has applied the theme already, because one in `[screen]` wins.
+        The app has already applied the theme, because a theme set in `[screen]` takes precedence.
         """
         app, state = self._app, self.state
         app.panel(SplitBody).shares = {each: state.splits[each] for each in Split if each in state.splits}

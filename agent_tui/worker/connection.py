@@ -61,7 +61,10 @@ class Transport(Protocol):
         ...
 
     async def close(self) -> None:
-        """Close with code 1000, without waiting long for the server. Can be called again; never raises."""
+        """Close with code 1000, without waiting long for the server.
+
+        Never raises. Calling it more than once is safe.
+        """
         ...
 
 

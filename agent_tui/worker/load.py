@@ -164,7 +164,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """The load in force, and the problem with its measurement, if there is one."""
+    """The load in effect, and the problem with its measurement, if there is one."""
 
     load: float = 0.0
     problem: str | None = None
@@ -207,7 +207,7 @@ class LoadGauge:
         self.last = Measured()
 
     async def sample(self) -> Measured:
-        """Measure once, within the time-out. While a call hangs, do not make another one."""
+        """Measure once, within the timeout. While a call hangs, do not make another one."""
         if self._pending is None or self._has_ended(self._pending):
             try:
                 self._pending = asyncio.ensure_future(self._measure())

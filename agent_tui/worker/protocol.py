@@ -50,7 +50,7 @@ REMEMBERED_PONGS = 8
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """All time-outs and intervals of the worker, in seconds."""
+    """All timeouts and intervals of the worker, in seconds."""
 
     open_timeout_s: float = 10.0
     """Limit from the start of an attempt to the end of the websocket handshake."""

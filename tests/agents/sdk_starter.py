@@ -37,7 +37,7 @@ class Assistant(Agent):
 
 
 def prewarm(proc: JobProcess):
-    proc.userdata["greeting"] = "Servus"
+    proc.userdata["greeting"] = "Hello"
 
 
 server = AgentServer(setup_fnc=prewarm)

@@ -213,7 +213,7 @@ async def test_the_examples(tmp_path: Path, name: str) -> None:
     code, run = await finished(tmp_path / name, *with_node(*TEST_JOBS, 2))
     assert code == 0, (run.events, run.stderr)
     texts = [each["text"] for each in run.all("log")]
-    assert sum(text.startswith("Servus, ") for text in texts) == 2
+    assert sum(text.startswith("Hello, ") for text in texts) == 2
 
 
 def say(*turns: str) -> tuple[object, ...]:

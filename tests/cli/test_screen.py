@@ -157,7 +157,7 @@ async def test_dispatch_then_change_the_idle_count_then_quit(size: tuple[int, in
         await until(lambda: running.shows("○ idle".encode()))
         running.press(b"d")
         await until(lambda: running.shows(b"AJ_"))
-        await until(lambda: running.shows(b"Servus"))
+        await until(lambda: running.shows(b"Hello"))
         running.press(b"+")
         if size[0] >= 120:  # a narrow header repaints the one figure that changed
             await until(lambda: running.shows(b"2/2"))
@@ -184,7 +184,7 @@ async def test_a_signal_restores_the_terminal(number: signal.Signals, code: int)
 @pytest.mark.parametrize("controlling", [True, False])
 async def test_closing_the_terminal_ends_everything(controlling: bool) -> None:
     with terminal(*ARGUMENTS, "--dispatch", "1", controlling=controlling) as running:
-        await until(lambda: running.shows(b"Servus"))
+        await until(lambda: running.shows(b"Hello"))
         running.close()
         await until(lambda: running.process.poll() is not None)
         assert running.process.returncode in (129, -signal.SIGHUP)

@@ -342,7 +342,7 @@ async def test_explicit_and_implicit_dispatch_on_a_real_server(sdk_python: Path,
             else:
                 await client.room.create_room(api.CreateRoomRequest(name=room))
             await run.until("job_started", room=room)
-            await run.until("job_ended", room=room, status="success", reason="all said")
+            await run.until("job_ended", room=room, status="success", reason="call finished")
             await client.room.delete_room(api.DeleteRoomRequest(room=room))
         finally:
             await client.aclose()

@@ -1,4 +1,4 @@
-"""One supervised process over a scripted child: stages, time-outs, shutdown, and its end."""
+"""One supervised process over a scripted child: stages, timeouts, shutdown, and its end."""
 
 import asyncio
 import time

@@ -291,8 +291,8 @@ async def test_the_example_runs(sink: Sink, sdk_python: Path) -> None:
         told = await rest(child)
         assert not [each for each in told if isinstance(each, JobCrashed)]
         assert (await ended(child)).exit_code == 0
-    assert sink.logged("Servus, room salon")
-    assert sink.logged("goodbye: all said")
+    assert sink.logged("Hello, room salon")
+    assert sink.logged("goodbye: call finished")
 
 
 async def test_inference(sink: Sink, sdk_python: Path) -> None:
@@ -335,4 +335,4 @@ async def test_a_starter_project_without_media_meets_a_stand_in_participant(
         assert (await ended(child)).exit_code == 0
         sink.join()
     caller = '["mock_user", "", "free", {}, ["mock_user"]]'
-    assert sink.printed() == [caller, "You said: Servus, mock_user"]
+    assert sink.printed() == [caller, "You said: Hello, mock_user"]

@@ -222,8 +222,8 @@ async def test_the_example_runs(sink: Sink) -> None:
         assert [type(each) for each in told] == [EntryStarted, Exiting, ShuttingDown]
         assert (await ended(child)).exit_code == 0
     assert [text for _, text, _ in sink.records if "oo" in text] == [
-        "Servus, room salon",
-        "goodbye: all said",
+        "Hello, room salon",
+        "goodbye: call finished",
     ]
 
 

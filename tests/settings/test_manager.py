@@ -1,4 +1,4 @@
-"""The settings in force: checked, pushed to the parts, and undone as a whole."""
+"""The settings in effect: checked, pushed to the parts, and undone as a whole."""
 
 import asyncio
 from pathlib import Path

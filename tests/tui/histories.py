@@ -238,7 +238,7 @@ def agents_js(engine: FakeEngine) -> None:
         used = mb + 52
         engine.publish(ev.ProcessMeasured(name, used, mb, mb + 8, cpu_pct=1.0, used_mb=used))
     engine.store.set_owner("p1", 0, job)
-    engine.log("Servus, test user", process="p1")
+    engine.log("Hello, test user", process="p1")
 
 
 def lost(engine: FakeEngine) -> None:
@@ -321,8 +321,8 @@ def talk(engine: FakeEngine) -> None:
     after(1.0, se.TurnEnded(*key, 3, True, 2000.0, None, {}, "the LLM failed"))
     after(
         1.0,
-        se.TurnStarted(*key, 4, True, 2, "Then I take the attic."),
-        said(4, you, "Then I take the attic.", 2),
+        se.TurnStarted(*key, 4, True, 2, "Then I'll take the attic."),
+        said(4, you, "Then I'll take the attic.", 2),
     )
     after(0.1, se.AgentStateChanged(*key, "speaking"), se.MessageDelta(*key, 4, "Lovely, the attic is"))
     after(0.1, se.TurnQueued(*key, "for two nights"))

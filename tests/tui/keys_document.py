@@ -54,7 +54,7 @@ def document() -> str:
     lines += [
         "## Vim keys",
         "",
-        f'With `keymap = "{VIM}"` in [`[screen]`](screen.md#colors-keys-motion), these keys act as others in every list, table,',
+        f'With `keymap = "{VIM}"` in [`[screen]`](screen.md#colors-keys-motion), these keys act like the keys in the right column in every list, table,',
         "log, and page, wherever no text is typed.",
         "",
         "| key | |",

@@ -75,7 +75,7 @@ def test_a_crashed_job_shows_its_error_before_its_timeline() -> None:
         (histories.idle, "c1", "control: runs the agent's request and load functions"),
         (histories.stale, "p4", "■ ended"),
         (histories.lost, "dispatch 2", "◌ waiting for 3 s"),
-        (histories.lost, "dispatch 1", "✗ lost at 08:00:00, your test dispatch"),
+        (histories.lost, "dispatch 1", "✗ lost · your test dispatch, sent at 08:00:00"),
     ],
 )
 def test_other_rows_say_what_they_are(state: object, key: str, first: str) -> None:

@@ -1,4 +1,4 @@
-"""The tab Talk and its page: what is shown, and what each key does."""
+"""The Talk tab and its page: what is shown, and what each key does."""
 
 import json
 from collections.abc import AsyncIterator

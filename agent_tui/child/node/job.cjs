@@ -99,7 +99,7 @@ async function waitForDebugger(child, port, isEnding) {
     return;
   }
   console.error(`waiting for a debugger on 127.0.0.1:${port} (pid ${process.pid})`);
-  child.send('debugging', { attached: true }); // from now on no time-out counts
+  child.send('debugging', { attached: true }); // from now on no timeout counts
   await new Promise((sent) => setImmediate(sent));
   inspector.waitForDebugger();
   await new Promise((read) => setTimeout(read, READ_MS)); // the shutdown waits in the channel

@@ -207,7 +207,7 @@ class ActionHandlers(Handlers):
             raise UserError(service or "no job to open: this process has not run one yet")
 
     async def talk_to(self, job_id: str | None) -> None:
-        """Open the tab Talk; if it is open, move the focus into it."""
+        """Open the Talk tab; if it is open, move the focus into it."""
         self._check_job(job_id)
         dashboard, detail = self.app.screen_stack[0], self.app.panel(Detail)
         is_hidden = dashboard.has_class("-narrow") and not dashboard.has_class("-detail")
@@ -217,7 +217,7 @@ class ActionHandlers(Handlers):
             detail.type()
 
     def start_typing(self) -> None:
-        """Open the tab Talk, and move the focus into it once it is laid out."""
+        """Open the Talk tab, and move the focus into it once it is laid out."""
         self._open_tab(Tab.TALK)
         self.app.call_after_refresh(self.app.panel(TalkPane).type)
 

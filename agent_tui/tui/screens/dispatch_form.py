@@ -14,8 +14,8 @@ LENGTH_EXPECTS = "500ms, 10s, 2m, or nothing"
 LENGTH_NOTE = "the job ends after this time; empty: the --job-length value"
 ATTRIBUTES_EXPECTS = 'a=1, b=2 or {"a": "1"}'
 WAYS = {
-    DispatchBy.SERVER.value: "server: like a real call",
-    DispatchBy.SIMULATE.value: "simulate: offered to this worker only",
+    DispatchBy.SERVER.value: "through the server, like a real call",
+    DispatchBy.SIMULATE.value: "simulated: offered to this worker only",
 }
 _WAY_NOTES = {
     DispatchBy.SERVER: "creates a room, or a dispatch if agentName is set",
@@ -116,7 +116,7 @@ def notes(values: Values) -> dict[str, Note]:
 def _identity_note(values: Values, identity: str, *, simulated: bool) -> Note:
     """Return the note on the identity. A simulated job with metadata or attributes needs a participant."""
     if not simulated:
-        return Note('used only with Method "simulate"')
+        return Note('used only with Method "simulated"')
     if identity:
         return Note("a simulated participant with the metadata and attributes")
     if values["metadata"].strip() or values["attributes"].strip():

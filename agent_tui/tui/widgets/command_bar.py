@@ -23,7 +23,7 @@ SHOWN = 8
 
 
 class CommandInput(Input):
-    """The input of the line."""
+    """The text field of the command line (`:`)."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", show=False),

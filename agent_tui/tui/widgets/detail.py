@@ -110,7 +110,7 @@ class Detail(Vertical):
             self._paint()
 
     def _show_talk(self) -> None:
-        """Show the conversation about the selected row in the tab Talk, if there is one."""
+        """Show the selected row's conversation in the Talk tab, if there is one."""
         job_id = self._entry.job_id if self._entry is not None else None
         is_talking = self._tab is Tab.TALK and bool(sessions_of(job_id, self._state))
         if is_talking is not self.has_class("-talking"):

@@ -77,8 +77,9 @@ def job_of(entry: Entry | None, state: AppState) -> JobView | None:
 
 
 def job_lines(entry: Entry | None, state: AppState, now: float, width: int, height: int) -> tuple[Line, ...]:
-    """Return the tab Job: status and timeline of the job, and its memory if the height allows; for a process
-    without a job, what it is for.
+    """Return the lines of the Job tab: status, timeline, and, if the height allows, memory of the job.
+
+    For a process without a job, they say what it is for.
     """
     if entry is None:
         return _muted("Select a process: its job, its logs, and its memory appear here.", width)
@@ -94,7 +95,7 @@ def job_lines(entry: Entry | None, state: AppState, now: float, width: int, heig
 
 
 def no_talk(entry: Entry | None, state: AppState, now: float, width: int, height: int) -> tuple[Line, ...]:
-    """Return the tab Talk where there is no conversation: why, then what the tab Job shows."""
+    """Return the lines of the Talk tab for a job without a conversation: why, then those of the Job tab."""
     why = _muted(why_none(entry, state), width)
     return why if entry is None else (*why, (), *job_lines(entry, state, now, width, height - len(why) - 1))
 
@@ -110,9 +111,9 @@ def dispatch_lines(dispatch: DispatchView, state: AppState, now: float, width: i
     if not dispatch.lost:
         head = (Span("◌ waiting ", Tone.WARN), Span(f"for {duration(now - dispatch.made)}"))
         return (head, *_muted("No worker has been offered its job yet.", width))
-    whose = "your test dispatch" if dispatch.ours else "dispatched by another client"
+    whose = "your test dispatch, sent" if dispatch.ours else "dispatched by another client"
     lines: list[Line] = [
-        (Span("✗ lost ", Tone.BAD), Span(f"at {clock(dispatch.made, millis=False)}, {whose}"))
+        (Span("✗ lost", Tone.BAD), Span(f" · {whose} at {clock(dispatch.made, millis=False)}"))
     ]
     lines += [(Span(row),) for row in wrapped(one_line(dispatch.lost), width)]
     return (

@@ -107,7 +107,7 @@ def toggled(typed: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LogFilter:
-    """Which lines are shown: from a level on, of some processes or jobs, of some generations; and how."""
+    """Which log lines are shown (minimum level, processes or jobs, generations), and how."""
 
     level: LogLevel = LogLevel.INFO
     owners: frozenset[str] = frozenset()

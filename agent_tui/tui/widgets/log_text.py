@@ -82,7 +82,7 @@ def owner_of(line: LogLine) -> str:
 
 
 def clock(ts: float, millis: bool) -> str:
-    """Return the local time of day; dashes for an invalid time, since processes send any timestamp."""
+    """Return the local time of day; dashes for an invalid time, since a process can send any timestamp."""
     try:
         text = time.strftime("%H:%M:%S", time.localtime(ts))
         return text + f".{int(ts * 1000) % 1000:03d}" if millis else text

@@ -73,7 +73,7 @@ class Order:
         return Order(column, descending=False) if self.descending else Order()
 
     def label(self, column: str) -> str:
-        """Return the column's header, with an arrow if it is sorted by it."""
+        """Return the column's header, with an arrow if the table is sorted by this column."""
         return f"{'▼' if self.descending else '▲'}{column}" if column == self.column else column
 
 

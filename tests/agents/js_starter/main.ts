@@ -9,7 +9,7 @@ interface UserData {
 
 export default defineAgent<UserData>({
   prewarm: async (proc) => {
-    proc.userData.greeting = 'Servus';
+    proc.userData.greeting = 'Hello';
   },
   entry: async (ctx) => {
     const session = new voice.AgentSession({});

@@ -50,18 +50,18 @@ Later sources override earlier ones:
 7. an edit on the screen.
 
 agent-tui reads the environment files, the config file, and the agent's code again at each save. An invalid value
-prevents the start (exit code 2). During a reload it makes that reload fail, and the current code stays.
+prevents the start (exit code 2). During a reload, it makes that reload fail, and the current code stays in use.
 
 ## Edits
 
 The column "applies" says when an edit takes effect:
 
-- `live`: at once;
+- `live`: immediately;
 - `re-registers`: with a second registration, which replaces the first once the server has accepted it;
 - `restarts idle processes`: by reloading the file; running jobs continue;
 - `next start`: after it is saved and agent-tui is started again.
 
-Edits are applied together: if one of them fails, all old values stay. Saved edits go to `agent-tui.toml` (or the file that was
+Edits are applied together: if one of them fails, all old values are kept. Saved edits go to `agent-tui.toml` (or the file that was
 read), secrets as a reference to their variable.
 
 ## Where it differs from the SDKs, on purpose
@@ -70,14 +70,14 @@ read), secrets as a reference to their variable.
 - `numIdleProcesses` 0 and `port` 0 are valid values, in production too. The default in development is 1, because with 0 the first
   job takes seconds.
 - In production, `loadThreshold` is 0.7, as in the SDKs. A load function that returns NaN, raises, or hangs does not
-  stop the worker: the previous load stays, and a warning in the log names the problem.
+  stop the worker: the previous load stays in effect, and a warning in the log names the problem.
 - Durations are checked: no negative, infinite, or huge ones that would kill every process at once.
 - `permissions.canPublishSources` is sent.
 - With `maxRetry` 0, agent-tui reports why it did not connect.
-- `drainTimeout` applies in production, where running jobs may finish when agent-tui stops, and to `Q` on the screen. 0 waits
+- `drainTimeout` applies in production, where running jobs are allowed to finish when agent-tui stops, and to `Q` on the screen. 0 waits
   without limit.
-- `workerToken` is sent in the URL, in addition to key and secret. With it, `loadFunc` and `loadThreshold` are ignored, and a line says so
-  once.
+- `workerToken` is sent in the URL, in addition to key and secret. With it, `loadFunc` and `loadThreshold` are ignored, and a
+  log line says so.
 - `jobMemoryLimitMB` first asks the job to end gracefully, and kills what is left after 2 s.
 
 ## Tested, by source

@@ -216,7 +216,7 @@ async def test_a_starter_project_without_media_meets_a_stand_in_participant(tmp_
         await ended(child)
         host.sink.join()
         caller = '["agent-tui-caller","","free",{},["agent-tui-caller"]]'
-        assert host.sink.printed() == [caller, "You said: Servus, agent-tui-caller"]
+        assert host.sink.printed() == [caller, "You said: Hello, agent-tui-caller"]
 
 
 async def test_inference_requests_and_answers(tmp_path: Path) -> None:
