@@ -1,4 +1,4 @@
-"""The advice of a sweep in plain words: what to set, what that brings and costs, and how sure it is."""
+"""The advice of a sweep in plain words: what to set, what that gains and costs, and how sure it is."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ from agent_tui.tuning.results import rows
 
 NOTE = "note: "
 LUCKY = "also met it this time"
-"""Texts by which lines of the advice are recognized: notes, and smaller counts that were only lucky."""
+"""Texts that mark two kinds of advice lines: notes, and smaller counts that met the target by luck."""
 
 
 def advice_lines(view: SweepView, wanted: int, width: int) -> tuple[Line, ...]:
@@ -67,7 +67,7 @@ def advice_text(view: SweepView) -> str:
 
 
 def advice_facts(view: SweepView) -> tuple[tuple[str, str], ...]:
-    """Return what the advised count brings, what it costs, and how sure that is, in plain words."""
+    """Return what the advised count gains, what it costs, and how sure that is, in plain words."""
     advice = view.advice
     chosen = None if advice is None else advice.chosen
     measured = {row.num_idle_processes: row for row in rows(view.result)}
@@ -104,7 +104,7 @@ def _costs(row: Row) -> str:
 
 
 def _share(share: float) -> str:
-    """Return a share in percent, with 0% and 100% only for none and all."""
+    """Return a share in percent; only exactly none and all are shown as 0% and 100%."""
     text = f"{share:.0%}"
     if text == "100%" and share < 1:
         return ">99%"

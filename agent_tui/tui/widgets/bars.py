@@ -14,7 +14,7 @@ WIDEST = 6
 """Maximum width of a bar, in cells."""
 
 PARTS = (5, 4, 3, 2)
-"""Into how many equal parts the labels may divide a y axis; the first that fits is used."""
+"""Numbers of equal parts into which labels may divide a y axis. The first one that fits is used."""
 
 Cell = tuple[str, Tone]
 
@@ -45,7 +45,7 @@ def time_bars(
     y: Axis,
     marks: Sequence[Mark] = (),
 ) -> tuple[Line, ...]:
-    """Return a bar per column, in exactly `width` by `height` cells; the last row is the x axis.
+    """Return one bar per column, in exactly `width` by `height` cells; the last row is the x axis.
 
     `values(columns)` returns the value of each column.
     """
@@ -147,7 +147,7 @@ def _cell(level: int, above: int, tone: Tone) -> Cell:
 
 
 def _draw_rule(body: list[list[Cell]], rule: Rule, y: Axis) -> None:
-    """Draw a rule where no bar is, and its name above it at the right or left end, if it fits there."""
+    """Draw a horizontal rule between the bars, and its name above the right or left end if it fits there."""
     if not y.low <= rule.y <= y.high:
         return
     rows, columns = len(body), len(body[0])

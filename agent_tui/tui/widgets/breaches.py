@@ -52,7 +52,7 @@ _SORTED_BY: dict[Order, Callable[[tuple[str, Breach]], float]] = {
 def shown(
     state: AppState, kind: Kind = Kind.ALL, order: Order = Order.NEWEST
 ) -> tuple[tuple[str, Breach], ...]:
-    """Return the breaches of a kind in order, and if equal newest first, with stable, unique keys."""
+    """Return the breaches of a kind, sorted (newest first if equal), by stable, unique keys."""
     seen: dict[str, int] = {}
     keyed: list[tuple[str, Breach]] = []
     for ts, warned in state.breaches:
@@ -65,7 +65,7 @@ def shown(
 
 
 def choices(kind: Kind, order: Order, count: int, total: int) -> Content:
-    """Return the keys that select a kind and an order, what they select when clicked, and how many rows."""
+    """Return the line with the keys for kind and order (clickable) and the number of rows."""
     parts: list[Content] = []
     for key, each in (("a", Kind.ALL), ("w", Kind.WARNINGS), ("l", Kind.LIMITS)):
         style = "bold" if each is kind else MUTED
@@ -108,7 +108,7 @@ SHOWN = 50
 
 
 def breach_rows(state: AppState) -> Rows:
-    """Return a row per process: its newest breach, and how many it had. The newest process comes first."""
+    """Return a row per process: its newest breach, and its number of breaches, the newest one first."""
     groups: dict[str, list[tuple[str, Breach]]] = {}
     for key, breach in shown(state):
         groups.setdefault(breach[1].process_id, []).append((key, breach))
@@ -122,14 +122,14 @@ def breach_rows(state: AppState) -> Rows:
 
 
 def _group_line(group: Sequence[Breach], state: AppState) -> Line:
-    """Return the newest breach of a process; before its time, how many there were if there were several."""
+    """Return the newest breach of a process, preceded by the number of its breaches if there are several."""
     ts, warned = group[0]
     line = breach_line(ts, warned, state)
     return (Span(f"{len(group)}× ", Tone.STRONG), *line) if len(group) > 1 else line
 
 
 def no_breaches(state: AppState) -> Span:
-    """Return what appears here and when, from the limits in effect."""
+    """Return the text of the empty panel: what will appear, according to the limits in effect."""
     options = state.settings.options
     levels = (
         (options.job_memory_warn_mb, "jobMemoryWarnMB"),

@@ -1,4 +1,4 @@
-"""The line for commands (`:`), above the footer while it is open."""
+"""The command line (`:`), shown above the footer while it is open."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class CommandInput(Input):
 
     @dataclass
     class Wanted(Message):
-        """The user wants the next (1) or previous (-1) completion, or (`past`) command."""
+        """The user wants the next (1) or previous (-1) completion, or with `past`, command."""
 
         step: int
         past: bool
@@ -54,7 +54,7 @@ class CommandInput(Input):
 
 
 class CommandBar(Horizontal):
-    """One line of input; the app runs what was entered."""
+    """The command line; the app runs the entered command."""
 
     DEFAULT_CSS = """
     CommandBar {

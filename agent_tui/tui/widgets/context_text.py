@@ -9,10 +9,10 @@ from agent_tui.tui.widgets.talk_text import call_text, pretty, rows_of
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, counted, one_line
 
 LABEL = 11
-"""Cells of who said something."""
+"""Width of the author's column, in cells."""
 
 LONGEST = 4_000
-"""The most characters of one item; `c` copies all."""
+"""Maximum characters shown of one item; `c` copies the whole item."""
 
 
 def context_lines(text: str, width: int) -> tuple[Line, ...]:
@@ -66,7 +66,7 @@ def _item(kind: str, value: Mapping[str, Any], width: int) -> Iterator[Line]:
 
 
 def _part(part: object) -> str:
-    """Return a piece of a message: text, or which kind of data it is."""
+    """Return a part of a message: its text, or for other data its kind."""
     if isinstance(part, dict):
         return _text(part["text"]) if "text" in part else f"({', '.join(map(str, part))})"
     return _text(part)

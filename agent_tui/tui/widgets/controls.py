@@ -23,10 +23,10 @@ FROM_AGENT_FILE = "set by the agent file"
 
 
 class Control:
-    """What all controls have in common: they show a value, and the user may give another one."""
+    """Base class of all controls: shows a value, which the user can replace."""
 
     applies_at_once = True
-    """Whether each change is a complete value; text is complete once the user presses Enter."""
+    """Whether each change gives a complete value, unlike text, which is complete at Enter."""
 
     class Edited(Message):
         """The user changed the value."""
@@ -37,15 +37,15 @@ class Control:
     @property
     @abstractmethod
     def edit(self) -> str | None:
-        """The value that the user gave, as text; None while it is the shown one."""
+        """The user's new value, as text; None if the user has not changed the shown one."""
 
     @abstractmethod
     def show_value(self, text: str) -> None:
-        """Show another value; keeps what the user gave."""
+        """Show another current value; the user's edit is kept."""
 
     @abstractmethod
     def reset(self) -> None:
-        """Drop what the user gave."""
+        """Discard the user's edit."""
 
 
 class TextField(Input, Control):
@@ -64,10 +64,10 @@ class TextField(Input, Control):
     applies_at_once = False
 
     finds = False
-    """Whether / in the empty field starts the search of the page, and is not text."""
+    """Whether `/` in the empty field starts the page's search instead of typing a slash."""
 
     def __init__(self, value: str = "", *, id: str | None = None, kind: OptionKind | None = None) -> None:
-        """`kind` is that of an option."""
+        """`kind` is the kind of an option's value."""
         shown = " ".join(sanitise(value).split("\n"))
         # An edit is extended when the focus comes back; in a dialog, typing replaces the value.
         super().__init__(shown, id=id, compact=True, restrict=PRINTABLE, select_on_focus=kind is None)
@@ -198,7 +198,7 @@ class Choice(Static, Control, can_focus=True):
         self._draw()
 
     def after(self, by: int) -> str:
-        """Return the value that is `by` places after the current one."""
+        """Return the value `by` places after the current one."""
         names = list(self._choices)
         if self.value not in names:
             return names[0]

@@ -1,4 +1,4 @@
-"""The detail pane: tabs about the selected row of the process table, and the options."""
+"""The detail pane: tabs for the selected row of the process table, and for the options."""
 
 from dataclasses import dataclass
 
@@ -72,7 +72,7 @@ class Detail(Vertical):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.engine: EngineAPI | None = None
-        """Where log lines and stacks are read; None until the engine runs."""
+        """The engine's API for log lines and stacks; None until the engine runs."""
         self._tab = Tab.TALK
         self._text = Static(id="detail-text", markup=False)
         self._scroll = VerticalScroll(self._text, id="detail-scroll")
@@ -126,7 +126,7 @@ class Detail(Vertical):
         return self.has_class("-talking")
 
     def type(self) -> None:
-        """Move the focus to the line to type in. Raise UserError if there is no conversation."""
+        """Move the focus to the input line. Raise UserError if there is no conversation."""
         if not self.is_talking:
             raise UserError(why_none(self._entry, self._state))
         self.query_one(TalkPane).type()
@@ -150,7 +150,7 @@ class Detail(Vertical):
 
     @property
     def shown_frame(self) -> Frame | None:
-        """The project's frame that the shown stacks name first; None if no stacks are shown."""
+        """The first frame of the project's code in the shown stacks; None if no stacks are shown."""
         stacks, shown = self._stacks, self.display and self._tab is Tab.STACKS
         return top_frame(stacks.text) if shown and stacks and stacks.process_id == _key(self._entry) else None
 
@@ -250,7 +250,7 @@ def _key(entry: Entry | None) -> str:
 
 
 def _owner(entry: Entry | None) -> str:
-    """Return whose log lines belong to the entry: its job's, or else its process's."""
+    """Return the id whose log lines belong to the entry: its job's, or else its process's."""
     if isinstance(entry, ProcessView):
         return entry.job_id or entry.id
     return (entry.job_id or "") if entry is not None else ""

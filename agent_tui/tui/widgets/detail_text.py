@@ -1,4 +1,4 @@
-"""The texts of the detail tabs: all about the selected row of the process table. Pure functions."""
+"""The texts of the detail tabs, which describe the selected row of the process table. Pure functions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ class Stacks:
 
 
 def entry_title(entry: Entry | None, state: AppState) -> str:
-    """Return what the tabs are about: a room, or a process."""
+    """Return the name of the selected entry: its room, or its process."""
     if entry is None:
         return ""
     if isinstance(entry, DispatchView):
@@ -106,7 +106,7 @@ def _job(job: JobView, state: AppState, width: int) -> tuple[Line, ...]:
 
 
 def dispatch_lines(dispatch: DispatchView, state: AppState, now: float, width: int) -> tuple[Line, ...]:
-    """Return why a dispatch was lost, or that it waits, and its job if one was offered."""
+    """Return the state of a dispatch (waiting, or why it was lost), and its job if one was offered."""
     job = job_of(dispatch, state)
     if not dispatch.lost:
         head = (Span("◌ waiting ", Tone.WARN), Span(f"for {duration(now - dispatch.made)}"))

@@ -46,7 +46,7 @@ def marked(diff: str) -> Iterator[Marked]:
 
 
 def diff_lines(diff: str, width: int) -> tuple[Line, ...]:
-    """Return a diff with a heading per file and the numbers of lines in the new file; first a summary."""
+    """Return a summary, then the diff, with a heading per file and line numbers of the new file."""
     found = list(marked(diff))
     digits = len(str(max((at for _, _, at in found), default=1)))
     lines: list[Line] = []

@@ -11,7 +11,7 @@ from agent_tui.tui.widgets.text import Span, Tone
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """The texts of one cause. `short` fits the narrowest column; `words` are for the job page."""
+    """The texts for one cause. `short` fits the narrowest column; `words` are for the job page."""
 
     short: str
     words: str

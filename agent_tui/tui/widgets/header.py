@@ -1,7 +1,7 @@
 """The two header lines: code, registration, server; then jobs, idle processes, load, memory, and latency.
 
-Each figure keeps its position: it takes the room of its largest usual value. What comes and goes is at the
-right.
+Each figure keeps its position: it takes the room of its largest usual value. Notices that come and go are on
+the right.
 """
 
 import math
@@ -73,7 +73,7 @@ class LoadHistory:
         return tuple(self._samples)
 
     def sample(self, worker: WorkerView, now: float) -> None:
-        """Take a sample if one is due, from the first measurement on."""
+        """Take a sample if one is due. Does nothing before the first measurement."""
         measured = self._samples or worker.measured_load > 0
         if worker.state in ONLINE and measured and abs(now - self._sampled_at) >= SAMPLE_S:
             self._samples.append(worker.measured_load)
@@ -87,7 +87,7 @@ def bars(samples: tuple[float, ...], top: float) -> str:
 
 
 def left_parts(state: AppState) -> tuple[Part, ...]:
-    """Return the parts about the code: file, generation, runtime, and agent name."""
+    """Return the parts that describe the code: file, generation, runtime, and agent name."""
     failing = state.starts.is_failing and state.generation.loading <= state.generation.current
     code = _failing_part(state) if failing else _generation_part(state.generation)
     parts = [_file_part(state.agent)]
@@ -143,7 +143,7 @@ def _generation_part(generation: GenerationView) -> Part:
 
 
 def _failing_part(state: AppState) -> Part:
-    """Return that the code's processes fail to start; the pane at the top counts down to the next attempt."""
+    """Return the part for code whose processes fail to start; the pane at the top has the countdown."""
     number, bad = Span(f"gen {state.generation.current} "), Span("✗ fails to start", Tone.BAD)
     why = Span(f" · {clip(one_line(state.starts.error), 40)}", Tone.DIM)
     return Part(((9, (number, bad, why)), (2, (number, bad))))
@@ -247,7 +247,7 @@ def figures(
 
 
 def notices(state: AppState, options: ServerOptions) -> tuple[Part, ...]:
-    """Return the right parts of the second line: what comes and goes."""
+    """Return the right parts of the second line: the notices that come and go."""
     starting = sum(
         p.kind is ProcessKind.JOB and p.state is ProcessState.STARTING for p in state.live_processes
     )
@@ -271,7 +271,7 @@ def _is_over(process: ProcessView, options: ServerOptions) -> bool:
 
 
 def _figure(name: str, value: str, width: int) -> Line:
-    """Return a named value in the room of the largest usual one."""
+    """Return a named value, padded to the width of the largest usual one."""
     return (Span(f"{name} ", Tone.DIM), Span(pad(value, max(width, len(value)))))
 
 
@@ -316,7 +316,7 @@ def _warm_part(state: AppState) -> Part:
 
 
 def latencies(state: AppState) -> tuple[str, list[float]]:
-    """Return what is measured, and the times of the recent jobs, in ms: since the dispatch if it is known."""
+    """Return the latency's name and its values for the recent jobs, in ms: since the dispatch if known."""
     recent = list(state.jobs.values())[-RECENT_JOBS:]
     times = [j.dispatch_to_entry_ms for j in recent if j.dispatch_to_entry_ms is not None]
     if times:
@@ -347,7 +347,7 @@ def _memory_part(live: tuple[ProcessView, ...]) -> Part:
 _DOT = " · "
 _GAP = "  "
 NOTICES = 22
-"""Cells that the figures leave free for the notices, so that none of these moves a figure."""
+"""Cells that the figures leave free for notices, so that a notice never moves a figure."""
 
 TICK_S = 0.25
 """The header's clock: without a new state, only its times change, in whole seconds."""

@@ -134,7 +134,7 @@ def job_memory(
 
 
 def start_of(times: JobTimes, otherwise: float) -> float:
-    """Return when the job got its process, in Unix seconds; `otherwise` if it has none."""
+    """Return when the job got its process, in Unix seconds; `otherwise` if it has no process."""
     return times.launched or times.entered or otherwise
 
 

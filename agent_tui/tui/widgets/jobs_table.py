@@ -32,7 +32,7 @@ COLUMNS = (
 """The columns in order. `entry` is the time to the entry function, from the dispatch or else the offer."""
 
 JobEntry = JobView | DispatchView
-"""What a row is about: a job, or a test dispatch that has no job."""
+"""The subject of a row: a job, or a test dispatch without a job."""
 
 SORTED_BY: dict[str, Callable[[JobView, AppState, float], float | str]] = {
     "state": lambda job, _, __: job_status(job).text,
@@ -81,7 +81,7 @@ def _sort_key(entry: JobEntry, column: str, state: AppState, now: float) -> tupl
 
 
 def dispatch_state(dispatch: DispatchView) -> Span:
-    """Return whether the dispatch is lost or waits."""
+    """Return the state of a dispatch: waiting or lost."""
     return Span("✗ lost", Tone.BAD) if dispatch.lost else Span("◌ waiting", Tone.WARN)
 
 

@@ -11,7 +11,7 @@ from agent_tui.tui.page_keys import KEY_TABLES, KeyTable
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, pad, width_of, wrapped
 
 TWO_COLUMNS = 96
-"""From this width on, there are two columns."""
+"""Minimum width for two columns, in cells."""
 
 GAP = 3
 TITLE_WIDTH = 20
@@ -74,7 +74,7 @@ def key_groups(
     """Return all groups, starting with those whose keys work where the focus is.
 
     `focus` has the class names of the focused widget and its ancestors, innermost first. `moves` maps keys to
-    the keys as which they act.
+    the keys that they act like.
     """
     place = Place.LOGS if "LogPane" in focus else Place.PROCESSES
     by_group: dict[str, list[Action]] = {}
@@ -99,7 +99,7 @@ def key_groups(
 
 
 def _distance(table: KeyTable, focus: Sequence[str]) -> int:
-    """Return how far from the focus the table's keys are bound; `len(focus)` if they are not active."""
+    """Return how many levels above the focused widget the table's keys are bound; `len(focus)` if nowhere."""
     return min((focus.index(name) for name in table.classes if name in focus), default=len(focus))
 
 

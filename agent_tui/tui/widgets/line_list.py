@@ -11,7 +11,7 @@ from agent_tui.tui.widgets.listing import Listing
 from agent_tui.tui.widgets.text import Line, Span, Tone, to_content
 
 Rows = Sequence[tuple[str, Line]]
-"""Unique keys and their lines; the key is empty for a line that is no row, such as what appears here."""
+"""Unique keys and their lines. The key is empty for a line that is not a row, such as a hint."""
 
 NO_MATCH: Line = (Span("no row contains this text · Esc show all", Tone.DIM),)
 

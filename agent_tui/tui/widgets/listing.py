@@ -43,7 +43,7 @@ class Listing(Widget):
         raise NotImplementedError
 
     def copyable(self) -> Mapping[str, str]:
-        """Return the texts that can be copied about the selected row, by name."""
+        """Return the texts that can be copied from the selected row, by name."""
         return {}
 
     @property
@@ -78,7 +78,7 @@ class Listing(Widget):
             self._line = None
 
     async def action_find(self) -> None:
-        """Open the line in which the filter is typed; it stays open while the filter hides rows."""
+        """Open the filter's input line, which stays open while the filter hides rows."""
         self._show_line(is_open=True)
         if self._line is not None:
             self.screen.set_focus(self._line.field)  # at once: the next keys may already be there
@@ -90,7 +90,7 @@ class Listing(Widget):
         self.filter = ""
 
     def action_copy_lines(self) -> None:
-        """Copy a text about the selected row; the user picks one if there are several."""
+        """Copy a text from the selected row; the user picks one if there are several."""
         facts = {name: text for name, text in self.copyable().items() if text}
         if facts:
             self.post_message(self.CopyRequested(facts))
@@ -146,7 +146,7 @@ class FilterLine(Horizontal):
         self.action_keep()
 
     def action_keep(self) -> None:
-        """Go to the rows; the filter stays, unless it is empty."""
+        """Go to the rows. The filter remains, unless it is empty."""
         if self._listing.filter:
             self._listing.focus()
         else:

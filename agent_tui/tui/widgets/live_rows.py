@@ -34,7 +34,7 @@ BUCKETS = 60
 """Maximum number of buckets that arrivals are counted in; a bucket is at least one second."""
 
 WIDE = 100
-"""From this width on, the two graphs are side by side."""
+"""Minimum width for two graphs side by side, in cells."""
 
 _MEASURES = (
     "dispatched",
@@ -117,7 +117,7 @@ def _last_arrival(load: TestLoad) -> float:
 
 
 def time_left(view: TestLoadView) -> str:
-    """Return about how long the load will still run; empty if it has ended."""
+    """Return roughly how much longer the load will run; empty if it has ended."""
     if not view.running:
         return ""
     load = view.measure.load

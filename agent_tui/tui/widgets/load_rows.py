@@ -59,7 +59,7 @@ STEPS = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A row of the list: a finished load, or without `record` the running one."""
+    """A row of the list: a finished load, or, if `record` is None, the running one."""
 
     number: int
     record: LoadRecord | None
@@ -96,12 +96,12 @@ def short(path: str, state: AppState) -> str:
 
 
 WIDE = 96
-"""From this width on, a row has the start method."""
+"""Minimum width for showing the start method in a row, in cells."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Cells:
-    """The fixed cells of a row, before the text about what changed."""
+    """Cells of a row before the text that says what changed."""
 
     number: str
     state: str
@@ -276,7 +276,7 @@ def _rolled_back(record: LoadRecord, state: AppState) -> Fact:
 
 
 def memory(processes: list[ProcessView]) -> str:
-    """Return the total PSS of the processes, or else their USS or RSS, and how many they are."""
+    """Return the total PSS of the processes, or else their USS or RSS, and the number of processes."""
     count = counted(len(processes), "process", "processes")
     for name in ("pss", "uss", "rss"):
         sizes = [getattr(each, f"{name}_mb") for each in processes]
@@ -369,7 +369,7 @@ class LoadList(VerticalScroll, Listing):
         """The user clicked a load."""
 
     def __init__(self, chosen: int | None = None, *, id: str | None = None) -> None:
-        """`chosen` is the generation that is selected first; None for the newest."""
+        """`chosen` is the generation to select at first; None for the newest."""
         super().__init__(id=id)
         self._chosen = chosen
         self._entries: tuple[Entry, ...] = ()

@@ -90,7 +90,7 @@ class LogPane(Vertical):
         return self._view.rows.end
 
     def add(self, lines: Sequence[LogLine]) -> None:
-        """Add the next lines; a gap before them means that the store evicted lines."""
+        """Add the next lines. A gap before them means that the store evicted lines."""
         self._view.add(lines)
 
     @property

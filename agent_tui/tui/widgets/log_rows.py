@@ -44,7 +44,7 @@ def line_count(text: str) -> int:
 
 
 def shown_lines(text: str, *, folded: bool = False) -> list[str]:
-    """Return the lines of a record; if it is folded, the first, and the last after how many are hidden."""
+    """Return the lines of a record; if it is folded, the first one, and the last with the hidden count."""
     lines = text.rstrip("\n").split("\n")
     if folded and len(lines) >= SHORTEST_FOLD:
         return [lines[0], fold_mark(len(lines)) + lines[-1]]

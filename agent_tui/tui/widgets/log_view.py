@@ -38,7 +38,7 @@ SLICE_S = 0.005
 
 
 class LogView(ScrollView, can_focus=True):
-    """A Line API view of `LogRows`, and the actions about its lines.
+    """A Line API view of `LogRows`, with the actions on its lines.
 
     Follows the newest line until the user scrolls or selects. Sideways, only the text scrolls.
     """
@@ -425,7 +425,7 @@ class LogView(ScrollView, can_focus=True):
             self.release_mouse()
 
     def on_click(self, event: events.Click) -> None:
-        """Fold or unfold at a click on the fold sign; open the record at a double click."""
+        """Fold or unfold on a click on the fold sign; open the record on a double click."""
         row = int(self.scroll_y) + event.y
         if row >= len(self.rows):
             return

@@ -9,7 +9,7 @@ from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, as_steps, plot,
 from agent_tui.tui.widgets.text import Line, Span, Tone, grouped, megabytes, stopwatch, width_of
 
 FAR = 4.0
-"""A level more than this many times the peak is named but not drawn; the curve would be flat."""
+"""Levels above the peak times this factor are named but not drawn, because the curve would be flat."""
 
 
 @dataclass(frozen=True, slots=True)

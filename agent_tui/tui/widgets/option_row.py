@@ -1,4 +1,4 @@
-"""An option with its control, and a note below. The panel applies each edit, the page all together."""
+"""An option with its control and a note below. The panel applies each edit; the page applies all at once."""
 
 from dataclasses import dataclass
 
@@ -83,12 +83,12 @@ class OptionRow(Vertical):
         yield self._note
 
     def focus_control(self) -> None:
-        """Move the focus to the control, or to the first part of one that has several."""
+        """Move the focus to the control, or to its first part if it has several."""
         first = self.control if self.control.can_focus else self.control.query(Checkbox).first()
         first.focus()
 
     def say(self, content: Content) -> None:
-        """Show a note; an empty one takes no room."""
+        """Show a note; an empty one is hidden."""
         if not update(self._note, content):
             return
         self._note.set_class(bool(content.plain), "-shown")
@@ -178,7 +178,7 @@ class LiveRow(OptionRow):
             self._apply()
 
     def _apply(self) -> None:
-        """Request the value that the user gave, unless it is invalid or the same in another spelling."""
+        """Request the user's value, unless it is invalid or only another spelling of the current one."""
         text = self.control.edit
         if text is None:
             return
@@ -192,7 +192,7 @@ class LiveRow(OptionRow):
         self._show_target()
 
     def on_key(self, event: events.Key) -> None:
-        """On Escape, drop what the user typed, or leave the control if that is nothing."""
+        """On Escape, discard what the user typed, or leave the control if nothing was typed."""
         if event.key != "escape":
             return
         event.stop()
@@ -231,12 +231,12 @@ class DraftRow(OptionRow):
 
     @property
     def edited(self) -> bool:
-        """Whether the user gave another value."""
+        """Whether the user changed the value."""
         return self.text != self.before
 
     @property
     def error(self) -> str:
-        """What is wrong with the edit; empty if nothing is."""
+        """What is wrong with the edit; empty if it is valid."""
         return check(self.option, self.text) or self.refused if self.edited else ""
 
     @property
@@ -253,7 +253,7 @@ class DraftRow(OptionRow):
         self.refresh_note()
 
     def reset(self) -> None:
-        """Drop the edit."""
+        """Discard the edit."""
         self.control.reset()
         self.refused = ""
 

@@ -28,7 +28,7 @@ LIVE: tuple[Option, ...] = (
     *(BY_NAME[name] for name in _FIRST),
     *(option for option in OPTIONS if option.effect.is_live and option.name not in _FIRST),
 )
-"""Options that apply to a running worker, the most used ones first."""
+"""Options that take effect in a running worker, the most used ones first."""
 
 NOT_LIVE: tuple[Option, ...] = tuple(option for option in OPTIONS if not option.effect.is_live)
 
@@ -62,7 +62,7 @@ def edited(resolution: Resolution) -> int:
 
 
 def note(option: Option, resolution: Resolution, fact: str = "") -> Content:
-    """Return the note below an option: its source, `fact`, and its help."""
+    """Return the note below an option: its source, the `fact`, and its help."""
     style = MUTED if resolution.sources[option.name] == (DEFAULT, "") else "$text-accent"
     return Content.assemble(
         (source(option, resolution), style), (f"{fact and ' · '}{fact}"), (f" · {option.help}", MUTED)
@@ -199,5 +199,5 @@ class Edit:
         return changed
 
     def fail(self) -> None:
-        """Drop all requested values."""
+        """Discard all requested values."""
         self.asked.clear()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class OptionsPanel(VerticalScroll):
-    """Live options are editable here; the others only show their value."""
+    """Live options can be edited here; the others are only shown."""
 
     BORDER_TITLE = "Options"
     DEFAULT_CSS = """

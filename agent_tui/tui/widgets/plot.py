@@ -247,7 +247,7 @@ def x_axis(x: Axis, columns: int, marks: Sequence[Mark]) -> Line:
 
 
 def _tick_labels(x: Axis, columns: int) -> Iterable[tuple[int, str]]:
-    """Yield a column and a label per tick; a label that does not fit is left out."""
+    """Yield the column and label of each tick whose label fits."""
     for value in x.ticks:
         at, text = round((value - x.low) / x.span * (columns - 1)), f"{TICK}{x.write(value)} "
         yield at, text if at + len(text) <= columns else TICK

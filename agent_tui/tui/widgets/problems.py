@@ -1,4 +1,4 @@
-"""What does not work now: the cause, what it means, and what to do. A pure function of the state."""
+"""The current problems: the cause, what it means, and what to do. A pure function of the state."""
 
 import math
 import re
@@ -30,7 +30,7 @@ MEMORY_SHOWN_S = 60.0
 """How long the end of a job by its memory limit is shown, in s; the breaches panel keeps it."""
 
 BLOCKED_AFTER_S = 3.0
-"""Event loops that are blocked for less, in s, are shown only in the process table."""
+"""An event loop that is blocked for less than this, in s, is shown only in the process table."""
 
 CONNECTED_WITHIN_S = 10.0
 """After this time, in s, the SDKs warn about an entry function that has not connected."""
@@ -40,10 +40,11 @@ _MAIN_THREAD = re.compile(r"^Thread MainThread:\n(?:.+\n?)*", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that does not work. `id` differs for each occurrence, so that a hidden one can come back.
+    """A problem. `id` differs for each occurrence, so that a hidden problem can come back.
 
-    `cause`: why, or what happened. `place` is file and line as text, `source` that line. `effect`: what works
-    and what does not. `keys` are hints (`r retry`). `e` opens `file` at `line`. `trace` may have many lines.
+    `cause`: why, or what happened. `place` is file and line as text, `source` that line. `effect`: what still
+    works and what does not. `keys` are hints (`r retry`). `e` opens `file` at `line`. `trace` may have many
+    lines.
     """
 
     id: str
@@ -64,7 +65,7 @@ class Problem:
 
 
 def problems(state: AppState, now: float, options: ServerOptions) -> tuple[Problem, ...]:
-    """Return what does not work, the most urgent first; `now` is in Unix seconds."""
+    """Return the current problems, the most urgent first; `now` is in Unix seconds."""
     if state.stopping:
         return ()
     return tuple(each for find in _FINDERS for each in find(state, now, options))
@@ -247,7 +248,7 @@ _FINDERS = (
     _unconnected,
     _old_server,
 )
-"""What can be wrong, the most urgent first."""
+"""The functions that find problems, the most urgent kind first."""
 
 
 def _retry(state: AppState) -> str:
@@ -271,7 +272,7 @@ def _source(file: str | None, line: int | None, trace: str) -> str:
 
 
 def _trace(text: str) -> str:
-    """Return a traceback, or of all threads' stacks that of the main thread."""
+    """Return a traceback; from the stacks of all threads, return the main thread's."""
     main = _MAIN_THREAD.search(text)
     return main.group() if main else text
 
@@ -288,7 +289,7 @@ def problem_lines(found: Problem, width: int = 0) -> tuple[Line, ...]:
 
 
 def _rows(mark: Span, text: str, tone: Tone, width: int) -> list[Line]:
-    """Return the text after a mark of two cells, with indented further rows; nothing for an empty text."""
+    """Return the text after a mark of two cells, its other rows indented; nothing for an empty text."""
     if not (text := one_line(text)):
         return []
     first, *rest = wrapped(text, width - 2) if width else [text]
@@ -309,11 +310,11 @@ def problem_line(found: Problem, width: int) -> Line:
 
 
 SHOWN = 3
-"""The most problems that are shown; the rest are counted."""
+"""Maximum number of problems shown; the rest are counted."""
 
 
 def all_lines(found: tuple[Problem, ...], width: int, rows: int) -> tuple[Line, ...]:
-    """Return the lines of the pane: the first problem as a block, others too if they fit into `rows`.
+    """Return the lines of the pane: the first problem as a block, and the others too if they fit in `rows`.
 
     The others take one line each; more than `SHOWN` are counted.
     """

@@ -1,4 +1,4 @@
-"""The process table: waiting dispatches and live processes first, then what ended."""
+"""The process table: waiting dispatches and live processes first, then ended ones."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +48,7 @@ COLUMNS_OF_NODE = (*_BEFORE, _RSS, _USS, Column("pss", 5, 11, 5, right=True), _W
 """For agents-js: the SDK's limits count RSS, so it comes first; PSS shows how much of it is shared."""
 
 Entry = ProcessView | DispatchView
-"""What a row is about: a process, or a test dispatch that has no job (yet)."""
+"""The subject of a row: a process, or a test dispatch without a job (yet)."""
 
 SERVICES = {
     ProcessKind.CONTROL: "control: runs the agent's request and load functions",
@@ -57,7 +57,7 @@ SERVICES = {
     ProcessKind.INFERENCE: "inference: runs the SDK's local models for all jobs",
     ProcessKind.BLANK: "blank: has loaded the SDK; becomes a job or control process when one is needed",
 }
-"""What processes without jobs are for."""
+"""The purpose of each kind of process that runs no jobs."""
 
 
 def columns_of(state: AppState) -> tuple[Column, ...]:
@@ -94,7 +94,7 @@ def ordered(state: AppState, order: Order = BY_STATE) -> list[ProcessView]:
 
 
 def entries(state: AppState, order: Order = BY_STATE) -> dict[str, Entry]:
-    """Return the rows' entries by key: waiting dispatches, live processes, then what ended, newest first."""
+    """Return the rows' entries by key: waiting dispatches, live processes, then ended ones, newest first."""
     waiting: list[Entry] = [each for each in state.dispatches if each.waits]
     run = {process.job_id for process in state.processes.values() if process.job_id}
     lost = [each for each in state.dispatches if each.lost and each.job_id not in run]
@@ -172,7 +172,7 @@ def process_row(process: ProcessView, state: AppState, now: float) -> Row:
 
 
 def _what(process: ProcessView, job: JobView | None) -> str:
-    """Return the room of the process's job; for support processes, what they are."""
+    """Return the room of the process's job; for a support process, its kind."""
     if process.kind is not ProcessKind.JOB:
         return process.kind.value
     return one_line(job.room) if job else ""
@@ -285,7 +285,7 @@ class Processes(Table[Entry]):
 
     @property
     def selected_entry(self) -> Entry | None:
-        """What the row under the cursor is about, as of the newest state; None if there is none."""
+        """The entry of the row under the cursor, as of the newest state; None if there is none."""
         key = self.chosen
         if key is None:
             return None
@@ -301,7 +301,7 @@ class Processes(Table[Entry]):
             self.post_message(self.EndRequested(process.job_id))
 
     def action_request_job(self) -> None:
-        """Request the conversation of the job that the selected process has or had, and stay on its row.
+        """Request the conversation of the selected process's current or last job; the cursor does not move.
 
         For a dispatch without a job, request its page.
         """

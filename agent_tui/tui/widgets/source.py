@@ -1,4 +1,4 @@
-"""Tracebacks: the failing place, the source lines around it as they are on disk now, and the text."""
+"""Tracebacks: the failing line, the source around it as it is on disk now, and the text."""
 
 import re
 from collections.abc import Callable
@@ -58,7 +58,7 @@ def read_source(file: str) -> str | None:
 def source_lines(
     place: Place, width: int, agent: str = "", read: Callable[[str], str | None] = read_source
 ) -> tuple[Line, ...]:
-    """Return the failing line with its neighbors, or why the file does not have it anymore."""
+    """Return the failing line with its neighbors, or why it cannot be shown."""
     file = project_path(place.file, agent)
     head = (Span(_end_of(one_line(f"{file}:{place.line}"), width), Tone.STRONG),)
     text = read(place.file)
@@ -77,7 +77,7 @@ def source_lines(
 
 
 def _end_of(path: str, width: int) -> str:
-    """Return the end of a long path, which has the file's name."""
+    """Return the end of a long path, which contains the file's name."""
     return path if len(path) <= width else f"…{path[1 - max(width, 2) :]}"
 
 
@@ -94,7 +94,7 @@ def _numbered(number: int, line: str, digits: int, failing: bool) -> Line:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame of a traceback: its lines, and where it is. Text between frames has no file."""
+    """A frame of a traceback: its lines, file, and line number. Text between frames has no file."""
 
     lines: tuple[str, ...]
     file: str = ""

@@ -33,13 +33,14 @@ REASONS = {
     Split.COLUMNS: "there is one column: a wider terminal shows two",
     Split.ROWS: "the logs are hidden · 3 show them",
 }
-"""Why a split cannot be moved while one of its panels is hidden."""
+"""The reason shown when a split cannot be moved because one of its panels is hidden."""
 
 
 def share_of(size: int, total: int, least: tuple[int, int]) -> float | None:
     """Return the share that gives the first panel `size` of `total` cells; None if there is no room to move.
 
-    Each panel gets at least its size in `least`. Half a cell is added, because Textual rounds sizes down.
+    Each panel gets at least its minimum size, from `least`. Half a cell is added, because Textual rounds
+    sizes down.
     """
     most = total - least[1]
     return None if most < least[0] else round((min(max(size, least[0]), most) + 0.5) / total, DIGITS)
@@ -57,7 +58,7 @@ class SplitBody(Horizontal):
     def shares(self) -> Mapping[Split, float]:
         """The share of each split's first panel, from 0 to 1, for splits that the user has moved; settable.
 
-        The panels' least sizes (app.tcss) apply in any case.
+        The panels' minimum sizes (app.tcss) always apply.
         """
         return self._shares
 
@@ -100,7 +101,7 @@ class SplitBody(Horizontal):
         return int(first.value) if first else 1, int(second.value) if second else 1
 
     def _apply(self) -> None:
-        """Give the panels their shares. One column has the whole width."""
+        """Apply the shares to the panels. A single column gets the whole width."""
         for split, share in self._shares.items():
             whole = split is Split.COLUMNS and self.screen.has_class("-narrow")
             part = round(share * WHOLE)

@@ -11,7 +11,7 @@ from agent_tui.tui.widgets.source import Frame, frames_of
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, counted, duration, one_line, pad, project_path
 
 MAIN = "MainThread"
-"""Python's name of the main thread, which the stacks of Node processes have too."""
+"""Python's name for the main thread; the stacks of Node processes use it too."""
 
 _SECTION = re.compile(r"^(Thread|Task) ([^\n]*):$", re.MULTILINE)
 _FUNCTION = re.compile(r", in (.+)$|^ +at (?:async )?([^\n(]+) \(")
@@ -76,7 +76,7 @@ def _function(frame: Frame) -> str:
 
 
 def blocked_line(text: str, blocked_s: float, blocked_at: str, agent: str) -> str:
-    """Return that the event loop is blocked, for how long, and where; empty if it is not (`blocked_s` 0)."""
+    """Return for how long and where the event loop is blocked; empty if it is not (`blocked_s` is 0)."""
     if blocked_s <= 0:
         return ""
     main = next((stack for stack in stacks_in(text) if stack.is_main), None)
@@ -85,9 +85,9 @@ def blocked_line(text: str, blocked_s: float, blocked_at: str, agent: str) -> st
 
 
 def stack_lines(text: str, width: int, agent: str, *, is_blocked: bool) -> tuple[Line, ...]:
-    """Return the stacks: tasks first, then threads; of a blocked process the main thread first.
+    """Return the stacks: tasks, then threads; for a blocked process, the main thread first.
 
-    Those with frames of the project come before the others, which are one line each.
+    Stacks with project frames come before the others, which take one line each.
     """
     stacks = stacks_in(text)
     if not stacks:

@@ -1,4 +1,4 @@
-"""The pane above the processes: the steps of the start, and what does not work (problems.py)."""
+"""The pane above the processes: the steps of the start, and current problems (problems.py)."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -157,14 +157,14 @@ LOW = 30
 """In terminals with fewer rows, no traceback is shown while a generation serves; `g` shows it."""
 
 ROWS_SHARE = 3
-"""Several problems take at most this part of the screen's rows; the first one takes what it needs."""
+"""Several problems take at most this share of the screen's rows; the first one takes what it needs."""
 
 TRACE_LENGTH = 12_000
 """Maximum characters of a traceback; the last ones are kept, because the error is at the end."""
 
 
 class StartPane(Vertical):
-    """Shows the steps of the start, or what does not work: the cause, where, and what to do.
+    """Shows the steps of the start, or current problems: the cause, where, and what to do.
 
     The app shows the pane while `needed` is True.
     """
@@ -194,7 +194,7 @@ class StartPane(Vertical):
         super().__init__(id=id)
         self.border_title = "Starting"
         self.needed = True
-        """Whether agent-tui is still starting, or something does not work."""
+        """Whether agent-tui is still starting, or there is a problem to show."""
         self._state: AppState | None = None
         self._started = False
         self.found: tuple[Problem, ...] = ()
@@ -216,7 +216,7 @@ class StartPane(Vertical):
             yield self._trace_text
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """Return the rows for all of its text; in fewer rows, the traceback scrolls."""
+        """Return the number of rows for the whole text; in fewer rows, the traceback scrolls."""
         above = sum(part.get_content_height(container, viewport, width) for part in self._above())
         return above + (1 + self._trace_rows if self._trace else 0)
 
@@ -289,5 +289,5 @@ class StartPane(Vertical):
 
 
 def _title(count: int, *, is_error: bool) -> str:
-    """Return the title of the pane; the sign in it differs without color, too."""
+    """Return the title of the pane; its sign tells the states apart even without color."""
     return f"{'✗' if is_error else '⚠'} {counted(count, 'problem')}"

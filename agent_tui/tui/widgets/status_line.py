@@ -1,4 +1,4 @@
-"""The status line above the footer: what just happened. Toasts would cover the text that they are about."""
+"""The status line above the footer: what just happened. Toasts would cover what they report on."""
 
 from dataclasses import dataclass
 
@@ -45,7 +45,7 @@ def notice_line(notice: Notice | None, now: float) -> Line:
 
 
 def load_notice(before: AppState, state: AppState) -> Notice | None:
-    """Return a notice about the load that ended since `before`, or whose swaps did, and what jobs got of it.
+    """Return a notice about a load (or its swaps) that ended since `before`, and what it did to jobs.
 
     None for the first load, or if nothing ended.
     """

@@ -1,4 +1,4 @@
-"""Which code calls are on, and what a save did to them. Pure functions of the state, for all panels."""
+"""Which generation each call runs on, and what a save did to it: pure functions for all panels."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from agent_tui.model.state import LIVE_PHASES, AppState, JobView
 from agent_tui.tui.widgets.text import NONE, Span, Tone, counted, duration, one_line
 
 NOTED = 3
-"""The most sessions that the generations page lists."""
+"""Maximum number of sessions that the generations page lists."""
 
 _SENTENCES = ("keeps its code", "created again", "stay as they were")
-"""Parts of notes that are sentences. The other notes name what was not reached."""
+"""Phrases by which notes that are sentences are recognized. Other notes name what was not reached."""
 
 
 def code_cell(job: JobView, state: AppState, tone: Tone) -> Span:
-    """Return the cell `gen` of a job: its generation, and whether it is pinned, waits, or is stale."""
+    """Return the `gen` cell of a job: its generation, and whether it is pinned, waiting, or stale."""
     code = state.code_of(job)
     if job.phase not in LIVE_PHASES:
         return Span(str(code or NONE), tone)
@@ -47,7 +47,7 @@ def code_facts(job: JobView, state: AppState) -> Iterator[str]:
 
 
 def waits_text(session: SessionView, now: float) -> str:
-    """Return the text about a swap that waits, such as `swap waits for find_rooms, 12 s`."""
+    """Return the text for a waiting swap, such as `swap waits for find_rooms, 12 s`."""
     tool = session.swap_waits.tool if session.swap_waits is not None else ""
     return f"swap waits for {one_line(tool) or 'the agent'}, {duration(max(now - session.swap_since, 0.0))}"
 
@@ -96,7 +96,7 @@ def what_happened(state: AppState) -> str:
 
 
 def outcomes(state: AppState) -> tuple[object, ...]:
-    """Return what has become of the swaps to the current generation. It changes with each of their events."""
+    """Return the state of the swaps to the current generation, which changes with each of their events."""
     current = state.generation.current
     return tuple(
         (each.key, each.swap_waits, _swap_of(each, current))
@@ -106,7 +106,7 @@ def outcomes(state: AppState) -> tuple[object, ...]:
 
 
 def took(number: int, state: AppState) -> list[str]:
-    """Return which calls took a generation, or not, for the generations page."""
+    """Return which calls were swapped to a generation, and which were not, for the generations page."""
     lines = [
         _took(session, turn.number, swap, state)
         for session in reversed(list(state.sessions.values()))

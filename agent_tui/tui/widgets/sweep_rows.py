@@ -146,11 +146,11 @@ def progress_text(progress: Progress, plan_repeat: int) -> str:
 
 
 SETTLE_S = 1.0
-"""A guess of how long the pool takes to become idle before a run."""
+"""Estimated time until the pool is idle before a run, in s."""
 
 
 def time_left(view: SweepView, now: float) -> str:
-    """Return about how long the sweep will still run; empty if that is not known. `now`: Unix seconds."""
+    """Return roughly how much longer the sweep will run; empty if unknown. `now` is in Unix seconds."""
     progress, load = view.progress, view.plan.load
     if not view.running or progress.phase in (Phase.RESTORING, Phase.DONE):
         return ""

@@ -1,4 +1,4 @@
-"""A table of things in the state: columns that fit the width, sorting, and a cursor that stays on its row."""
+"""A table of entries of the state: columns that fit the width, sorting, a cursor that keeps its row."""
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
@@ -33,9 +33,9 @@ class Column:
     """Maximum width if there is spare room."""
     right: bool = False
     grows: int = 99
-    """Spare room goes to the columns with the lowest number first; those with the same one share it."""
+    """Spare room goes to the columns with the lowest number first; equal ones share it."""
     from_width: int = 0
-    """The width of the table from which it is shown."""
+    """Minimum width of the table for showing the column, in cells."""
 
 
 Row = dict[str, Span]
@@ -61,13 +61,13 @@ def layout(width: int, columns: Sequence[Column]) -> tuple[tuple[Column, int], .
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """The column that rows are sorted by; without one, they have the table's own order."""
+    """The column that rows are sorted by; empty for the table's default order."""
 
     column: str = ""
     descending: bool = True
 
     def chosen(self, column: str) -> "Order":
-        """Return the order after a click on a column: descending, then ascending, then none."""
+        """Return the sort order after a click on a column: descending, then ascending, then none."""
         if column != self.column:
             return Order(column)
         return Order(column, descending=False) if self.descending else Order()
@@ -93,7 +93,7 @@ class Table(DataTable[Text], Listing, Generic[E]):
     """A table of entries; the cursor stays on its row when rows move. A click on a row is like Enter."""
 
     EMPTY: ClassVar[str] = ""
-    """What the border says while there are no entries."""
+    """The text of the border while there are no entries."""
     SORTABLE: ClassVar[Collection[str]] = ()
     """The keys of the columns that rows can be sorted by."""
 
@@ -139,7 +139,7 @@ class Table(DataTable[Text], Listing, Generic[E]):
 
     @abstractmethod
     def entries_of(self, state: AppState, order: Order) -> Mapping[str, E]:
-        """Return what the rows are about, by unique key and in order."""
+        """Return the entries of the rows, by unique key and in order."""
 
     @abstractmethod
     def row_of(self, entry: E, state: AppState, now: float) -> Row:
@@ -167,13 +167,13 @@ class Table(DataTable[Text], Listing, Generic[E]):
             self._repaint_all()
 
     def sort_by(self, column: str) -> None:
-        """Sort by that column: descending, then ascending, then in the table's own order again."""
+        """Sort by that column: descending, then ascending, then in the table's default order."""
         if column in self.SORTABLE:
             self._by = self._by.chosen(column)
             self._repaint_all()
 
     def action_sort(self) -> None:
-        """Sort by the next visible column; after the last one, in the table's own order."""
+        """Sort by the next visible column; after the last one, in the table's default order."""
         shown = ["", *(column.key for column, _ in self._columns_shown if column.key in self.SORTABLE)]
         place = shown.index(self._by.column) if self._by.column in shown else 0
         self._by = Order(shown[(place + 1) % len(shown)])
@@ -211,7 +211,7 @@ class Table(DataTable[Text], Listing, Generic[E]):
         self.app.theme_changed_signal.subscribe(self, lambda _: self.call_after_refresh(self._repaint_all))
 
     def _repaint_all(self) -> None:
-        """Build the header and all cells again."""
+        """Rebuild the header and all cells."""
         self._columns_shown = ()
         self._paint()
 

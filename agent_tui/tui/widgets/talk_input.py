@@ -1,4 +1,4 @@
-"""The line in which the user types to the agent."""
+"""The input line for typing to the agent."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -11,10 +11,10 @@ from textual.widgets import Input
 from agent_tui.logs.sanitise import printable
 
 NEWLINE = "↵"
-"""Stands for a line break in the input, which has one line. The turn has the line breaks."""
+"""Stands for a line break in the one-line input. The turn that is sent has real line breaks."""
 
 PAST = 50
-"""The most turns that ↑ brings back."""
+"""Maximum number of turns that ↑ can bring back."""
 
 
 @dataclass
@@ -24,13 +24,13 @@ class Draft:
     text: str = ""
     past: list[str] = field(default_factory=list)
     at: int = 0
-    """The place in `past`; its length for the text being typed."""
+    """The index in `past` of the shown turn; `len(past)` for the text being typed."""
     typed: str = ""
     """The text being typed while an older one is shown."""
 
 
 class TalkInput(Input):
-    """Enter sends, ↑ and ↓ bring back what was sent. Pasted lines become one turn."""
+    """The input: Enter sends, ↑ and ↓ bring back sent turns, and pasted lines become one turn."""
 
     DEFAULT_CSS = "TalkInput { width: 1fr; min-width: 12; background: transparent; }"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -67,14 +67,14 @@ class TalkInput(Input):
         return self._drafts.setdefault(self._key, Draft())
 
     def switch(self, key: str) -> None:
-        """Type to another session; each keeps what was typed to it."""
+        """Type to another session; each session keeps its unsent text."""
         if key == self._key:
             return
         self._draft.text, self._key = self.value, key
         self._put(self._draft.text)
 
     async def on_key(self, event: events.Key) -> None:
-        """Send the turn at once: the keys after Enter may already be there, and bindings run later."""
+        """Send the turn at once: keys after Enter may already be queued, and bindings run later."""
         if event.key == "enter":
             event.stop()
             event.prevent_default()
@@ -90,7 +90,7 @@ class TalkInput(Input):
         self._put("")
 
     def restore(self) -> None:
-        """Show the last turn again, unless something was typed after it."""
+        """Put the last turn back into the input, unless the user has typed something since."""
         if not self.value:
             self.action_recall(-1)
 

@@ -1,4 +1,4 @@
-"""What the Talk tab says about a session, and where there is none. Pure functions."""
+"""What the Talk tab says about a session, or why there is none. Pure functions."""
 
 import re
 
@@ -9,7 +9,7 @@ from agent_tui.tui.widgets.processes import Entry
 from agent_tui.tui.widgets.text import Line, Part, Span, Tone, fit, grouped, joined, one_line, part
 
 NEEDED = {"livekit-agents": ((1, 5, 17), "1.5.17"), "agents-js": ((1, 5, 0), "1.5")}
-"""The oldest version of each SDK whose sessions can be followed."""
+"""The oldest version of each SDK to whose sessions agent-tui can attach."""
 
 PACKAGES = {"livekit-agents": "livekit-agents", "agents-js": "@livekit/agents"}
 
@@ -92,7 +92,7 @@ _STATES = {
 
 
 def head_line(session: SessionView, count: int, width: int) -> Line:
-    """Return the line about a session: which one of `count`, its agent, its state, and what it used."""
+    """Return a session's line: its number out of `count`, its agent, its state, and its tokens."""
     parts: list[Part] = []
     if count > 1:
         parts.append(part(0, (Span(f"session {session.number}/{count}", Tone.KEY), Span(" ← →", Tone.DIM))))
@@ -123,7 +123,7 @@ def _used(session: SessionView) -> Line:
 
 
 def first_hint(session: SessionView, state: AppState) -> str:
-    """Return what an empty conversation waits for."""
+    """Return the hint for an empty conversation: what it is waiting for."""
     if session.ended_at is not None:
         return "Nothing was said."
     has_media = state.server is not None and state.server.media

@@ -1,4 +1,4 @@
-"""A conversation: a line about the session, what was said, a prompt to find text, and the line to type in."""
+"""A conversation: the session's line, the blocks, a prompt to find text, and the input line."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -97,7 +97,7 @@ class TalkPane(Vertical):
         session: SessionView
 
     class Left(Message):
-        """The user leaves the conversation."""
+        """The user wants to leave the conversation."""
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -132,7 +132,7 @@ class TalkPane(Vertical):
 
     @property
     def limits(self) -> Limits:
-        """What is slow; settable."""
+        """The limits above which turns and steps are marked as slow; settable."""
         return self.view.limits
 
     @limits.setter
@@ -158,7 +158,7 @@ class TalkPane(Vertical):
         self._paint_head()
 
     def _choose(self, sessions: tuple[SessionView, ...]) -> SessionView | None:
-        """Return the session to show. While the user types to one, it stays."""
+        """Return the session to show. A session that the user is typing to is not replaced."""
         of_key = {each.key: each for each in sessions}
         if self._picked in of_key:
             return of_key[self._picked or ""]
@@ -168,7 +168,7 @@ class TalkPane(Vertical):
         return newest(sessions)
 
     def type(self) -> None:
-        """Move the focus to the line to type in; to the conversation if it has ended."""
+        """Move the focus to the input line, or to the conversation if it has ended."""
         if self._session is None or self._session.ended_at is not None:
             self.view.focus()
             return
@@ -177,7 +177,7 @@ class TalkPane(Vertical):
         self.screen.set_focus(self.input)  # at once: the next keys may already be there
 
     def restore(self, command: cmd.Say) -> None:
-        """Put a turn that was refused back into the line, unless another session is shown by now."""
+        """Put a refused turn back into the input line, unless another session is shown now."""
         session = self._session
         if session is not None and (session.job_id, session.number) == (command.job_id, command.session):
             self.input.restore()
@@ -239,7 +239,7 @@ class TalkPane(Vertical):
 
     @on(TalkInput.Left)
     def _input_left(self, event: TalkInput.Left) -> None:
-        """Go back to where the focus was before the user typed."""
+        """Return the focus to where it was before the user typed."""
         event.stop()
         before, self._before_input = self._before_input, None
         (before if before is not None and before.is_attached else self.view).focus()
@@ -255,7 +255,7 @@ class TalkPane(Vertical):
             self.post_message(self.InterruptRequested(cmd.Interrupt(session.job_id, session.number)))
 
     def action_inspect(self) -> None:
-        """Show what the LLM will see."""
+        """Show what the LLM will get with the next turn."""
         if (session := self._open_session("no context to show")) is not None:
             self.post_message(self.ContextRequested(cmd.InspectSession(session.job_id, session.number)))
 
@@ -296,7 +296,7 @@ class TalkPane(Vertical):
         self._go(-1)
 
     def action_only_found(self) -> None:
-        """Switch between the blocks that match and all."""
+        """Switch between the matching blocks and all blocks."""
         rows = self.view.rows
         if rows.needle:
             self.view.search(rows.needle, only_matches=not rows.only_matches)

@@ -1,6 +1,6 @@
 """The rows of a conversation: which block is in which row, and which blocks contain a text.
 
-A delta changes one turn, so only the blocks of that turn are built again: turns are frozen, and one that has
+A delta changes one turn, so only the blocks of that turn are rebuilt: turns are frozen, and one that has
 not changed is the same object.
 """
 
@@ -19,7 +19,7 @@ class TalkRows:
         self._session: SessionView | None = None
         self._look = Look(80)
         self._turns: list[tuple[TurnView, int, tuple[Block, ...]]] = []
-        """Each turn, the generation of the turn before, and its blocks."""
+        """For each turn: the turn, the generation of the previous turn, and its blocks."""
         self._last: tuple[Block, ...] = ()
         self._unfolded: frozenset[str] = frozenset()
         self._needle = ""
@@ -52,7 +52,7 @@ class TalkRows:
         return True
 
     def _build(self, turns: Sequence[TurnView]) -> int | None:
-        """Build the blocks of turns that changed. Return the first such turn's index; None without any."""
+        """Build the blocks of changed turns. Return the index of the first one; None if none changed."""
         first: int | None = None
         before = 0
         for index, turn in enumerate(turns):
@@ -104,7 +104,7 @@ class TalkRows:
         return key in self._unfolded
 
     def toggle_fold(self, key: str) -> None:
-        """Show a block whole, or fold it again."""
+        """Unfold a block, or fold it."""
         self._unfolded ^= {key}
         self._rebuild(key.partition("/")[0])
 
@@ -115,7 +115,7 @@ class TalkRows:
         self._rebuild()
 
     def _rebuild(self, number: str = "") -> None:
-        """Build the blocks of that turn again, or of all turns."""
+        """Rebuild the blocks of that turn, or of all turns."""
         self._turns = [
             (turn, before, turn_blocks(turn, before, self._look, self._unfolded))
             if number in ("", str(turn.number))

@@ -31,9 +31,9 @@ MIN_BAR, MAX_BAR = 8, 60
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """From how many ms on the screen calls a turn's answer, or one step of a turn, slow; 0 for never.
+    """Limits above which a turn's answer, or one step of a turn, is marked as slow, in ms; 0 for no limit.
 
-    Above twice as many it is very slow.
+    Above twice the limit, it is marked as very slow.
     """
 
     turn_ms: float = 1500.0
@@ -51,12 +51,12 @@ class Step:
     start: float
     ms: float | None
     is_answer: bool = False
-    """Whether it is the answer itself: a long one is not slow."""
+    """Whether the step is the reply itself, which is never marked as slow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waterfall:
-    """The steps of a turn; when its answer started, and when it ended, in ms from the start of the turn."""
+    """The steps of a turn, and when its answer started and ended, in ms from the start of the turn."""
 
     steps: tuple[Step, ...] = ()
     answered: float | None = None
@@ -77,7 +77,7 @@ def _typed(turn: TurnView) -> Waterfall:
     now = 0.0
 
     def between(end: float) -> None:
-        """Add what the agent did until then: it thought, and replied from the first text on."""
+        """Add the agent's steps until that time: thinking, then the reply from its first text onward."""
         nonlocal now
         middle = end if first is None else min(max(first, now), end)
         if middle > now:
@@ -97,7 +97,7 @@ def _typed(turn: TurnView) -> Waterfall:
 
 
 def _spoken(turn: TurnView) -> Waterfall:
-    """Return the SDK's steps, one after the other. What they leave of the whole is the rest.
+    """Return the SDK's steps, one after the other. `rest` is the time that they do not account for.
 
     A latency that is not reported is a step without time. There is no `done`: a spoken turn
     lasts until the agent has stopped speaking.
@@ -142,7 +142,7 @@ def tone_of(ms: float | None, limit: float) -> Tone:
 
 
 _SIGNS = {Tone.WARN: "▲", Tone.BAD: "▲▲"}
-"""What says the same without color."""
+"""Signs that repeat the tones without color."""
 
 
 def _marked(text: str, tone: Tone) -> Span:
@@ -155,9 +155,9 @@ def seconds(ms: float) -> str:
 
 
 def figures(turn: TurnView, limits: Limits, width: int, generation: int = 0) -> Line:
-    """Return the line below a turn: its waterfall, tokens, and `generation` unless it is 0.
+    """Return the line below a turn: its waterfall, its tokens, and `generation` unless it is 0.
 
-    Where it is too long, steps of the same kind are added up, then left out.
+    If the line is too long, steps of the same kind are added up, and then dropped.
     """
     fall = waterfall(turn)
     tokens = int(turn.usage.get("input_tokens", 0) + turn.usage.get("output_tokens", 0))
@@ -186,7 +186,7 @@ def figures(turn: TurnView, limits: Limits, width: int, generation: int = 0) -> 
 
 
 def _segments(steps: Sequence[Step], total: Line, limits: Limits, answered: float | None) -> Line:
-    """Return the steps, with the time to the answer after the last step before it."""
+    """Return the steps, with the time until the answer started inserted at its place."""
     spans: list[Span] = []
     closed = False
     for step in steps:

@@ -1,4 +1,4 @@
-"""A conversation as lines: messages, tool calls, handoffs, errors, and figures. Pure functions."""
+"""A conversation as lines: messages, tool calls, handoffs, errors, and waterfalls. Pure functions."""
 
 import json
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ from agent_tui.tui.widgets.talk_steps import DEFAULT_LIMITS, Limits, figures, st
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, counted, duration, milliseconds, one_line
 
 LABEL = 7
-"""Cells before the text: who speaks, or the sign of what happened."""
+"""Width of the column before the text, which has the speaker or a sign, in cells."""
 
 TIME = 9
-"""Cells of the time at the right, with the gap before it."""
+"""Width of the time column on the right, with the gap before it, in cells."""
 
 WIDE, NARROW_INDENT = 64, 2
-"""From how many cells on the figures of a turn start below its text, and their indent before that."""
+"""Minimum width at which a waterfall is aligned with the text, and its indent below that, in cells."""
 
 MIN_WIDTH = LABEL + 14
 
@@ -48,7 +48,7 @@ class Block:
     """A part of a conversation that can be selected, with its lines, each at most as wide as the view."""
 
     key: str
-    """Unique in the session; it stays when the conversation goes on."""
+    """Unique in the session, and stable while the conversation continues."""
     lines: tuple[Line, ...]
     text: str = ""
     """The whole text, for `y` and `/`; empty if there is nothing to copy."""
@@ -57,7 +57,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How blocks are drawn: the width in cells, and what is slow."""
+    """How blocks are drawn: the width in cells, and the limits for slow turns."""
 
     width: int
     limits: Limits = DEFAULT_LIMITS
@@ -110,7 +110,7 @@ def _rule(text: str, width: int) -> Line:
 
 
 def _swap(key: str, swap: SwapView, look: Look) -> Block:
-    """Return the rule of a swap, and what it did not reach."""
+    """Return the separator line of a swap, and what the swap did not reach."""
     old, new = swap.from_generation, swap.to_generation
     text = {
         se.SwapReach.ALL: f"generation {old} → {new} swapped in",
@@ -249,7 +249,7 @@ def _chopped(word: str, first: int, width: int) -> list[str]:
 
 
 def call_text(name: str, arguments: str) -> str:
-    """Return a call as in code: `find_rooms(day="Fri")`; arguments that are not a JSON object as they are."""
+    """Return a call as in code: `find_rooms(day="Fri")`. Other arguments than a JSON object are unchanged."""
     try:
         named = json.loads(arguments) if len(arguments) <= MAX_CHARACTERS else None
     except (ValueError, RecursionError):
@@ -273,7 +273,7 @@ def pretty(text: str) -> str:
 
 
 def tool_state(tool: ToolView) -> tuple[str, Tone]:
-    """Return whether the call runs, returned, or failed, and its time."""
+    """Return the state of a call (running, returned, or failed) and its duration."""
     if tool.output is None:
         return "◌ running", Tone.WARN
     took = "" if tool.duration_ms is None else f" {milliseconds(tool.duration_ms)}"
@@ -307,7 +307,7 @@ def _tool(key: str, tool: ToolView, look: Look, *, is_open: bool) -> Block:
 
 
 def last_blocks(session: SessionView, now: float, look: Look) -> Iterator[Block]:
-    """Yield what follows the turns: what the agent is doing, the queue, and how the session ended."""
+    """Yield the blocks after the turns: what the agent is doing, the queue, and how the session ended."""
     turn = session.turns[-1] if session.turns else None
     is_open = session.ended_at is None
     if is_open and turn is not None and turn.is_running and not turn.streaming:

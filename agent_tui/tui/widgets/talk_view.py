@@ -77,7 +77,7 @@ class TalkView(ScrollView, can_focus=True):
     ]
 
     class Changed(Message):
-        """What the bars around the view show may have changed."""
+        """The content of the bars around the view may have changed."""
 
         def can_replace(self, message: Message) -> bool:
             return isinstance(message, TalkView.Changed)
@@ -151,7 +151,7 @@ class TalkView(ScrollView, can_focus=True):
         self.refresh()
 
     def _top_for(self, index: int) -> float:
-        """Return the scroll place, as near as possible, at which that block is in view."""
+        """Return the nearest scroll offset at which that block is in view."""
         row, size = self.rows.row_of(index), len(self.rows.blocks[index].lines)
         top, height = int(self.scroll_y), max(self.scrollable_content_region.height, 1)
         if row < top or size > height:
@@ -232,7 +232,7 @@ class TalkView(ScrollView, can_focus=True):
         self.follow = True
 
     def action_fold(self) -> None:
-        """Unfold the selected block, or fold it again; without a selection, the last one that can."""
+        """Unfold or fold the selected block; without a selection, the last one that can be unfolded."""
         block = self.selected
         if block is None:
             block = next((each for each in reversed(self.rows.blocks) if each.can_fold), None)
@@ -250,7 +250,7 @@ class TalkView(ScrollView, can_focus=True):
         self._place(self.scroll_y if index is None else self._top_for(index))
 
     def action_open(self) -> None:
-        """Unfold the selected block; without one that can be unfolded, type."""
+        """Unfold the selected block; if there is none to unfold, ask to type to the agent."""
         block = self.selected
         if block is not None and block.can_fold:
             self._toggle(block)
@@ -270,7 +270,7 @@ class TalkView(ScrollView, can_focus=True):
         self.notify(f"copied {len(block.text[:MAX_COPIED]):,} characters{cut}", markup=False)
 
     def on_click(self, event: events.Click) -> None:
-        """Select the block at a click; unfold it at a double click."""
+        """Select the block on a click; unfold it on a double click."""
         row = int(self.scroll_y) + event.y
         if row >= len(self.rows):
             return
