@@ -11,10 +11,10 @@ from google.protobuf.json_format import MessageToDict
 from agent_tui.jobs.record import JobRecord
 
 MOST_KEPT = 200
-"""How many ended jobs keep their description. The oldest are dropped first."""
+"""Maximum number of ended jobs whose description is kept. The oldest are dropped first."""
 
 MAX_KEPT = 16_384
-"""The most characters of a description."""
+"""Maximum characters of a description."""
 
 HIDDEN = "•••"
 SECRETS = frozenset({"token", "turn_password"})
@@ -25,7 +25,7 @@ class Descriptions:
     """Keeps the descriptions of the most recently ended jobs."""
 
     def __init__(self, clean: Callable[[str, int], str]) -> None:
-        """`clean` masks secrets and shortens the text to a number of characters."""
+        """`clean(text, limit)` masks secrets and shortens the text to `limit` characters."""
         self._clean = clean
         self._past: dict[str, str] = {}
 

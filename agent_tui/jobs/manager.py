@@ -29,15 +29,15 @@ ASSIGNMENT_S = 7.5
 """Seconds to wait for an assignment, which may never come (worker-protocol §6.3). The SDKs wait as long."""
 
 SLICE_S = 0.5
-"""Seconds of a wait that a stall of this process can use up: waits are divided into slices of this length."""
+"""Length of the slices that waits are divided into, in s: a stall of this process uses up at most one."""
 
 MAX_LAUNCHES = 2
-"""The most launches of a job. A process that dies before the entry function runs is replaced once."""
+"""Maximum launches of a job. A process that dies before the entry function runs is replaced once."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobSettings:
-    """The values that a job needs from the options and the server. They are read when it starts."""
+    """The values that a job needs from the options and the server, read when the job starts."""
 
     url: str
     fake_job: bool
@@ -48,17 +48,17 @@ class JobSettings:
     test_length_s: float | None = None
     """How long a test job may run, in seconds; None for no limit."""
     sessions: bool = False
-    """Whether to follow the job's sessions."""
+    """Whether to attach to the job's sessions."""
     text_only: bool = False
     """Whether the job's sessions run without audio."""
     turn_timeout_s: float = TURN_TIMEOUT_S
-    """Seconds that a typed turn may take."""
+    """Time limit of a typed turn, in s."""
     pinned: bool = False
-    """Whether the job stays on the code on which it starts."""
+    """Whether the job is pinned to the code that it starts with."""
 
 
 class JobManager:
-    """Owns all job records. Called for events of the server, for messages of processes, and by commands."""
+    """Owns all job records. Server events, process messages, and commands call its methods."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class JobManager:
     ) -> None:
         """`changed` is called when a job gets its process, and once per offer when it has ended.
 
-        `clean` masks secrets and shortens the text to a number of characters.
+        `clean(text, limit)` masks secrets and shortens the text to `limit` characters.
         """
         self._pool = pool
         self._control: Control | None = None
@@ -88,7 +88,7 @@ class JobManager:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._descriptions = Descriptions(clean)
         self.draining = False
-        """Whether no more jobs are accepted."""
+        """Whether the manager has stopped accepting jobs."""
 
     # -- from the server ------------------------------------------------------------------------------
 
@@ -169,7 +169,7 @@ class JobManager:
 
     @property
     def running(self) -> tuple[JobRecord, ...]:
-        """Jobs that have a process or wait for one."""
+        """Jobs that have a process or are waiting for one."""
         return tuple(r for r in self._records.values() if r.stage in (Stage.LAUNCHING, Stage.RUNNING))
 
     def describe(self, job_id: str) -> str | None:
@@ -225,7 +225,7 @@ class JobManager:
         self.draining = True
 
     async def finished(self) -> None:
-        """Wait until no accepted job is left."""
+        """Wait until every accepted job has ended."""
         while self._tasks:
             await asyncio.wait(tuple(self._tasks.values()))
 
@@ -266,7 +266,7 @@ class JobManager:
             self._emit(ev.Notice(LogLevel.ERROR, str(InternalError(f"handling job {job_id}", error))))
 
     def _fail_internally(self, record: JobRecord, control: Control, error: Exception) -> None:
-        """End the job with an internal error. Further errors of the part that failed are suppressed."""
+        """End the job with an internal error. Later errors of the part that failed are suppressed."""
         why = str(InternalError("handling the job", error))
         if record.stage is Stage.ASKING:
             record.declined = why
@@ -442,7 +442,7 @@ class JobManager:
         return await ended
 
     def _should_relaunch(self, record: JobRecord, end: ProcessEnd) -> bool:
-        """Return whether the process died before the job started, without the job being the cause."""
+        """Return whether the process died before the job started, and the job did not cause it."""
         untouched = record.entry_at is None and record.crash is None and record.exiting is None
         return untouched and not end.killed and record.end_request is None and record.launches < MAX_LAUNCHES
 
@@ -569,7 +569,7 @@ class JobManager:
 
 
 async def _done_within(waiting: "asyncio.Future[bool]", limit_s: float) -> bool:
-    """Return whether the future is done within `limit_s`, of which a stall uses up at most `SLICE_S`.
+    """Return whether the future is done within `limit_s`, not counting a stall beyond `SLICE_S`.
 
     After agent-tui was stalled, timers fire before the event loop reads the messages that arrived.
     """

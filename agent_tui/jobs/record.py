@@ -14,7 +14,7 @@ from agent_tui.processes.process import ProcessEnd, SupervisedProcess, signal_na
 from agent_tui.worker.worker import Worker
 
 MAX_TRACEBACK = 12_000
-"""The most characters of the traceback that is kept of a failed job."""
+"""Maximum characters of a failed job's traceback that are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +24,12 @@ class TestDispatch:
     __test__ = False  # keeps pytest from collecting it
 
     number: int
-    """The number by which events refer to the dispatch, from 1."""
+    """The number that events use for the dispatch, from 1."""
     room: str
     at: float
     """When the dispatch was made, in Unix seconds."""
     length_s: float | None = None
-    """How long the job may run, in seconds; None for the run's limit for test jobs."""
+    """Time limit of the job, in seconds; None for the run's limit for test jobs."""
     test_load: bool = False
     """Whether a test load or a sweep made the dispatch."""
 
@@ -46,7 +46,7 @@ class Stage(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class JobRecord:
-    """All that is known about one job. Times are in Unix seconds unless stated otherwise."""
+    """Everything known about one job. Times are in Unix seconds unless stated otherwise."""
 
     job: proto.Job
     worker: Worker
@@ -70,7 +70,7 @@ class JobRecord:
     sessions: JobSessions = field(init=False)
     """The `AgentSession`s that the job's processes have started."""
     pinned: bool = False
-    """Whether reloads leave the job on the code that it is on."""
+    """Whether the job is pinned: reloads do not change its code."""
     process: SupervisedProcess | None = None
     warm: bool = False
     launches: int = 0
@@ -87,17 +87,17 @@ class JobRecord:
     lost: str = ""
     """Why the offer, or the accepted job, never became a running job."""
     restarting: str | None = None
-    """Why the job's process is being replaced; None again once the old process has ended."""
+    """Why the job's process is being replaced; None before that, and once the old process has ended."""
     restarts: int = 0
     ready_at: float | None = None
-    """When the process before the last restart had ended."""
+    """When the process that the last restart replaced had ended."""
     termination_due: bool = False
-    """Whether the next termination by the server only means that a restarted job's old participant left."""
+    """Whether the server's next termination only means that the old participant of a restarted job left."""
     crash: tuple[str, str] | None = None
     """The error that ended the job, and its traceback."""
     crashed_by: ev.EndedBy = ev.EndedBy.CRASH
     exiting: str | None = None
-    """Why the job ended by itself, as it reported."""
+    """Why the job ended by itself, as reported by the job."""
     reported: bool = False
     length_timer: asyncio.TimerHandle | None = None
     """The timer that ends a test job at its time limit."""
@@ -118,15 +118,15 @@ class JobRecord:
 
     @property
     def test_dispatch(self) -> int:
-        """The number of the test dispatch that it comes from; 0 for other dispatches."""
+        """The number of the job's test dispatch; 0 for other dispatches."""
         return self.test.number if self.test is not None else 0
 
 
 def verdict(record: JobRecord) -> tuple[ev.JobStatus, str]:
     """Return the job's status and the reason.
 
-    A crash or an end that the job reported itself comes first, then a requested end, then how its process
-    ended.
+    A crash, or an end that the job itself reported, takes precedence; then a requested end; then how its
+    process ended.
     """
     end = record.end
     bad = end is not None and (end.killed or end.signal is not None)

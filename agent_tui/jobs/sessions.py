@@ -18,22 +18,21 @@ from agent_tui.model.errors import UserError
 from agent_tui.model.wording import duration_text
 
 TURN_TIMEOUT_S = 60.0
-"""Seconds that a typed turn may take by default."""
+"""Default time limit of a typed turn, in s."""
 
 ANSWER_S = 10.0
-"""Seconds that a session may take to answer a request. It never answers a request that it does not know."""
+"""Time limit for a session's answer to a request, in s. Sessions never answer unknown requests."""
 
 GREETING_S = 10.0
-"""The most seconds that the first typed turn waits for the end of the agent's greeting.
-
-If it did not wait, it would cut off the greeting.
+"""Maximum seconds that the first typed turn waits for the agent's greeting to end. Otherwise, the turn would
+cut off the greeting.
 """
 
 SETTLE_S = 0.15
-"""Seconds from the start of a session to its first typed turn: the agent may be about to greet."""
+"""Minimum seconds from the start of a session to its first typed turn: the agent may be about to greet."""
 
 SWAP_S = 10.0
-"""Seconds for which typed turns wait for a swap. A job that does not answer runs on with the code it has."""
+"""Maximum seconds that typed turns wait for a swap. A job that does not answer keeps its code."""
 
 _SILENT = ("listening", "idle")
 
@@ -46,7 +45,7 @@ _METRICS = {
     "tts_node_ttfb": "tts_ttfb",
     "e2e_latency": "e2e",
 }
-"""Our names of the latencies, by the SDK's names."""
+"""agent-tui's names of the latencies, by the SDK's names."""
 
 Data = Mapping[str, Any]
 Send = Callable[[ch.ToChild], None]
@@ -70,7 +69,7 @@ class _Turn:
 
 
 class JobSessions:
-    """Owns all sessions of a job. If its process is restarted, the numbers of the sessions continue."""
+    """Owns all sessions of a job. Session numbers continue across restarts of the job's process."""
 
     def __init__(
         self,
@@ -86,13 +85,13 @@ class JobSessions:
         self._turn_timeout_s, self._settle_s = turn_timeout_s, settle_s
         self._sessions: dict[int, Session] = {}
         self._before = 0
-        """How many sessions the earlier processes of the job started."""
+        """Number of sessions that the job's earlier processes started."""
         self._send: Send = lambda message: None
         self.generation = 0
-        """The generation whose classes new sessions of the job use."""
+        """The generation whose classes the job's new sessions use."""
 
     def attach(self, send: Send, generation: int) -> None:
-        """Use the next process of the job from now on. Its first session gets the next free number."""
+        """Switch to the job's next process. Its first session gets the next free number."""
         self._send, self.generation = send, generation
         self._before = len(self._sessions)
 
@@ -116,7 +115,7 @@ class JobSessions:
             session.hold_for_swap(changed)
 
     def cancel_swap(self) -> None:
-        """Cancel a swap that waits for a tool."""
+        """Cancel a swap that is waiting for a tool."""
         if any(each.waits_for_swap for each in self._sessions.values()):
             self._send(ch.SwapCode(0, {}))
             for session in self._sessions.values():
@@ -141,7 +140,7 @@ class JobSessions:
     async def ask(self, request: str, number: int = 0) -> Data:
         """Return a session's answer to a request without arguments, such as get_agent_info.
 
-        Raise UserError if no such session is open, or if it answers with an error or not in time.
+        Raise UserError if no such session is open, or if it answers with an error or too late.
         """
         return await self._find(number).ask(request)
 
@@ -212,19 +211,19 @@ class Session:
         self._turn: _Turn | None = None
         self._agent_state = ""
         self._seen: dict[str, None] = {}
-        """Ids of items that were emitted. The response to a typed turn contains such items again."""
+        """Ids of items that were already emitted: the response to a typed turn repeats them."""
         self._tools: dict[str, float] = {}
         """When each running tool started, by call id, in seconds of the monotonic clock."""
         self._pause: asyncio.TimerHandle | None = None
         self._opened = job.now()
         self._swap: asyncio.TimerHandle | None = None
-        """Runs while typed turns wait for a swap, so that each turn has the code that its event says."""
+        """Runs while typed turns wait for a swap, so that a turn runs on the generation in its event."""
         self._changed: tuple[str, ...] = ()
-        """What differs between the code of the session and that of the swap that was requested last."""
+        """What differs between the session's code and the code of the most recently requested swap."""
         self.waits_for_swap = False
         """Whether a swap waits for a tool."""
         self._reply_generation: int | None = None
-        """The generation that produced the reply that is coming; None if none is."""
+        """The generation that produces the current reply; None if there is no reply."""
 
     @property
     def has_work(self) -> bool:
@@ -263,7 +262,7 @@ class Session:
         turn.timer = self._loop.call_later(self._job.turn_timeout_s, self._time_out, turn)
 
     def hold_for_swap(self, changed: tuple[str, ...]) -> None:
-        """Send no typed turn until the swap that was just requested has happened, or waits for a tool."""
+        """Hold typed turns until the swap that was just requested has happened or is waiting for a tool."""
         if self.is_open:
             self._changed = changed
             self._stop_holding()
@@ -289,7 +288,7 @@ class Session:
         self._next()
 
     def _greeting_s(self) -> float:
-        """Return the seconds until the next check whether the greeting has ended; 0 if it has."""
+        """Return the seconds until the next check for the end of the greeting; 0 if it has ended."""
         since = self._job.now() - self._opened
         if since >= GREETING_S:
             return 0.0
@@ -332,7 +331,7 @@ class Session:
         )
 
     def _finish_spoken(self) -> None:
-        """End a spoken turn. It gets no response that ends it, unlike a typed turn."""
+        """End a spoken turn. Unlike a typed turn, it gets no response that ends it."""
         if self._turn is not None and not self._turn.typed:
             self._finish()
 
@@ -449,7 +448,7 @@ class Session:
         self._add(value.get("item", {}))
 
     def _add(self, item: Data) -> None:
-        """Emit a message or handoff, unless that was done before. Tool calls are reported by other events."""
+        """Emit a message or handoff, unless it was emitted before. Other events report tool calls."""
         for kind, value in item.items():
             identity = value.get("id") or ""
             if kind not in ("message", "agent_handoff") or identity in self._seen:
@@ -551,7 +550,7 @@ _EVENTS: dict[str, Callable[[Session, Data], None]] = {
 
 
 def _state(change: Data, first: str) -> str:
-    """Return the new state in our events' spelling: `listening` for `AS_LISTENING`.
+    """Return the new state as agent-tui's events spell it: `listening` for `AS_LISTENING`.
 
     protobuf's JSON leaves out the value 0 of an enum; `first` is the state that it stands for.
     """

@@ -1,7 +1,7 @@
-"""The code that running jobs are on: what a reload does with them, pins, and swaps on request.
+"""Decides which code running jobs run: what a reload does with them, pins, and swaps on request.
 
-A swap gives the open sessions of a job the code of another generation (docs/swap.md). The child does it
-(`child/python/lk_swap.py`), and `JobSessions` follows it.
+A swap gives the open sessions of a job the code of another generation (docs/swap.md). The child swaps the
+code (`child/python/lk_swap.py`), and `JobSessions` follows the swap's messages.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,11 +16,11 @@ Modules = Mapping[str, bytes]
 """The content of a generation's files, by absolute path."""
 
 PLACES = 3
-"""The most changed places that a swap names."""
+"""Maximum number of changed places that a swap names."""
 
 
 class JobSwaps:
-    """Decides which code running jobs are on. `JobManager` owns their records."""
+    """Decides which code running jobs run. `JobManager` owns their records."""
 
     def __init__(
         self,
@@ -42,7 +42,8 @@ class JobSwaps:
     def switched(self, generation: int, modules: Modules, in_use: set[int]) -> None:
         """Apply `onReload` to all running jobs, except pinned ones and those of a test load.
 
-        `in_use` are the generations of all processes. Jobs of a test load stay on the code that is measured.
+        `in_use` are the generations of all processes. Jobs of a test load keep the code that is being
+        measured.
         """
         on = {record.sessions.generation for record in self._jobs.running}
         self._modules = {number: each for number, each in self._modules.items() if number in in_use | on}
@@ -64,7 +65,7 @@ class JobSwaps:
                 self._jobs.end(record.id, ev.JobStatus.TERMINATED, reason)
 
     def pin(self, job_id: str, *, pinned: bool) -> str:
-        """Pin a job to the code that it is on, or unpin it. Raise UserError if no such job is running."""
+        """Pin a job to its current code, or unpin it. Raise UserError if no such job is running."""
         record = self._jobs.find(job_id)
         code = record.sessions.generation or record.generation
         if record.pinned != pinned:
@@ -77,9 +78,9 @@ class JobSwaps:
         return f"job {job_id} is not pinned: the next reload applies to it"
 
     def swap(self, job_id: str) -> str:
-        """Give the sessions of a job the current code, also if it is pinned. Raise UserError if they cannot.
+        """Give the sessions of a job the current code, even if it is pinned.
 
-        Return what happens, as text; the event `Swapped` follows.
+        Raise UserError if they cannot be swapped. Return what happens, as text; the event `Swapped` follows.
         """
         record = self._jobs.find(job_id)
         why = _why_not(record)

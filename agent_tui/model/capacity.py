@@ -1,4 +1,4 @@
-"""When a worker's load keeps it from getting offers."""
+"""Decides when a worker's load keeps it from getting offers."""
 
 TARGET_LOAD = 0.7
 """At this load or above, a server does not offer jobs even to its only worker (worker-protocol §6.1)."""

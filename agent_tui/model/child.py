@@ -23,11 +23,11 @@ class ProcessKind(StrEnum):
     BASE = "base"
     INFERENCE = "inference"
     BLANK = "blank"
-    """A Node process that has loaded the SDK, but has no file yet."""
+    """A Node process that has loaded the SDK and waits for a file."""
 
 
 class MemoryMeasure(StrEnum):
-    """The memory figure that limits apply to; the SDKs differ (livekit-agents.md §1.2)."""
+    """The memory measure that limits apply to; the SDKs differ (livekit-agents.md §1.2)."""
 
     RSS = "rss"
     USS = "uss"
@@ -52,7 +52,7 @@ class ChildTraits(Struct, frozen=True):
 
 
 class AcceptArguments(Struct, frozen=True):
-    """How the agent joins the room, as its request function requested. `identity` is never empty."""
+    """How the agent joins the room, as its request function specified. `identity` is never empty."""
 
     identity: str
     name: str = ""
@@ -101,7 +101,7 @@ class DumpStacks(Struct, frozen=True):
 
 
 class AskRequest(Struct, frozen=True):
-    """Ask the control process to run the agent's request function on an offer."""
+    """Ask the control process to call the agent's request function for an offer."""
 
     job: bytes
     """A serialized `livekit.Job`."""
@@ -117,7 +117,7 @@ class AcceptOutcome(Struct, frozen=True):
 
 
 class AskLoad(Struct, frozen=True):
-    """Ask the control process to run the agent's load function. `LoadAnswer` has the same `request_id`."""
+    """Ask the control process to call the agent's load function. `LoadAnswer` has the same `request_id`."""
 
     request_id: int
 
@@ -141,7 +141,7 @@ class WorkerLive(Struct, frozen=True):
 
 
 class InferenceRequest(Struct, frozen=True):
-    """A job asks the inference process to run a method (livekit-agents.md §2.4, messages 7 and 8)."""
+    """A job's request to run a method in the inference process (livekit-agents.md §2.4, messages 7 and 8)."""
 
     request_id: str
     method: str
@@ -269,7 +269,7 @@ class Manifest(Struct, frozen=True):
     lazy_runners: bool = False
     """Whether no plugin requires the runners, so that their process starts at the first request."""
     own_runners: bool = False
-    """Whether some runners are the project's code, and change with it."""
+    """Whether some runners are in the project's code, and so change with it."""
     function_names: tuple[str, ...] = ()
     """The functions of the file that an option may name."""
 
@@ -312,7 +312,7 @@ class TemplateReport(Struct, frozen=True):
     """A template has loaded the file. `unsafe` says why it cannot be forked; empty if it can.
 
     `drawn` are the lines of the project that drew random values while loading. All jobs forked from the
-    template have the same values.
+    template get the same values.
     """
 
     load_ms: float
@@ -372,7 +372,7 @@ class Stacks(Struct, frozen=True):
 
 
 class RequestAnswer(Struct, frozen=True):
-    """The decision of the request function. Exactly one for each `AskRequest`.
+    """The request function's decision: exactly one for each `AskRequest`.
 
     `accept` is None for a rejection; with `terminate`, the server then asks no other worker (worker-protocol
     §6.4). `error` is the text of an exception, or why there is no decision.
@@ -426,7 +426,10 @@ class SessionClosed(Struct, frozen=True):
 
 
 class Swapped(Struct, frozen=True):
-    """A session got the code of a generation, or keeps its code. `notes` say what was not reached, or why."""
+    """A session got the code of a generation, or keeps its code.
+
+    `notes` say what was not reached, or why nothing was.
+    """
 
     session: int
     generation: int
@@ -436,7 +439,7 @@ class Swapped(Struct, frozen=True):
 
 
 class SwapWaits(Struct, frozen=True):
-    """A session takes the code of a generation once this tool has returned. `tool` is empty if not known."""
+    """A session gets the code of a generation once this tool has returned. `tool` is empty if unknown."""
 
     session: int
     generation: int
@@ -481,7 +484,7 @@ class ChildExit(Struct, frozen=True):
 
 
 class Child(Protocol):
-    """A running child process and its channel. Its owner must call `wait` in the end."""
+    """A running child process and its channel. Its owner must eventually call `wait`."""
 
     @property
     def pid(self) -> int: ...
@@ -498,11 +501,11 @@ class Child(Protocol):
         ...
 
     def kill(self) -> None:
-        """Send SIGKILL to the child's process group. May be called again, and after the end."""
+        """Send SIGKILL to the child's process group. Calling it repeatedly, or after the end, is safe."""
         ...
 
     def wait(self) -> Awaitable[ChildExit]:
-        """Wait until the process has ended, reap it, and close its descriptors. May be called again."""
+        """Wait until the process has ended, reap it, and close its descriptors. May be called repeatedly."""
         ...
 
 

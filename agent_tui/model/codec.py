@@ -30,12 +30,15 @@ class CodecError(ValueError):
 
 
 def case_of(cls: type) -> str:
-    """Return the name of a class in messages, such as `job_started`."""
+    """Return a class's name in messages, such as `job_started`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
 
 class Codec(Generic[M]):
-    """Encodes and decodes the members of a union. Decoding raises CodecError for bytes that are not one."""
+    """Encodes and decodes the members of a union.
+
+    Decoding raises CodecError for bytes that are not a member.
+    """
 
     def __init__(self, union: Any, **renamed: type) -> None:
         """`renamed` maps cases to members whose case differs from their class's name."""

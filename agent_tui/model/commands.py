@@ -34,7 +34,7 @@ class Dispatch(Struct, frozen=True):
     attributes: Mapping[str, str] = field(default_factory=dict)
     identity: str = ""
     length_s: float | None = None
-    """End these jobs after this time; None: the limit of this run's test jobs."""
+    """Time after which these jobs are ended, in s; None for this run's limit for test jobs."""
     test_load: bool = False
     """Whether a test load or a sweep makes these dispatches."""
 
@@ -70,7 +70,7 @@ class RestartJob(Struct, frozen=True):
 
 
 class PinJob(Struct, frozen=True):
-    """Pin a running job to the code that it is on, so that reloads do not change it, or unpin it."""
+    """Pin a running job to its current code, so that reloads do not change it; or unpin it."""
 
     job_id: str
     pinned: bool
@@ -107,7 +107,7 @@ class InspectSession(Struct, frozen=True):
 class SetOptions(Struct, frozen=True):
     """Edit options while running, in one step: all are applied, or none.
 
-    `values` has texts as a user types them, by option name; None reverts an edit. With `measuring`, the
+    `values` maps option names to values as a user types them; None reverts an edit. With `measuring`, the
     values are those of a sweep. They override the user's edits, and UndoOptions and SaveOptions ignore them.
     """
 
@@ -158,7 +158,7 @@ class PauseWatching(Struct, frozen=True):
 
 
 class StartTestLoad(Struct, frozen=True):
-    """Run a test load: dispatch its jobs, each at its time, and measure them."""
+    """Run a test load: dispatch each of its jobs on time, and measure them."""
 
     load: TestLoad
     confirmed_host: str = ""

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from agent_tui.model import session_events as se
 
 ENDED = 50
-"""The most ended sessions that are kept."""
+"""Maximum number of ended sessions that are kept."""
 
 KEPT_CHARACTERS = 32_000_000
-"""The most characters that all ended sessions together may have. The oldest sessions are dropped first."""
+"""Maximum characters of all ended sessions together. The oldest sessions are dropped first."""
 
 
 class MessageView(Struct, frozen=True, tag=True):
@@ -85,7 +85,7 @@ class TurnView(Struct, frozen=True):
     """What was typed; empty for speech."""
     entries: tuple[Entry, ...] = ()
     streaming: str = ""
-    """The part of the reply that has come so far; empty once the reply is complete, and an entry."""
+    """The part of the reply received so far; empty once the reply is complete and is one of the entries."""
     first_delta_at: float | None = None
     usage: Mapping[str, float] = field(default_factory=dict)
     """What models have used during the turn: counts by name, such as input_tokens."""
@@ -97,7 +97,7 @@ class TurnView(Struct, frozen=True):
 
 
 class SessionView(Struct, frozen=True):
-    """One session of a job, also after it has ended."""
+    """One session of a job, open or ended."""
 
     job_id: str
     number: int
@@ -114,9 +114,9 @@ class SessionView(Struct, frozen=True):
     usage: Mapping[str, se.UsageChanged] = field(default_factory=dict)
     """The last event about the usage of each model, by the model's name."""
     swap_waits: se.SwapWaiting | None = None
-    """The swap that waits for a tool; None if none waits."""
+    """The swap that is waiting for a tool; None if there is none."""
     swap_since: float = 0.0
-    """Since when a swap waits for that tool."""
+    """When the swap started to wait for that tool, in Unix seconds."""
     last_swap: SwapView | None = None
     ended_at: float | None = None
     end: str = ""
@@ -162,7 +162,7 @@ def _bounded(sessions: dict[str, SessionView]) -> Sessions:
 
 
 def _turn(session: SessionView, number: int, ts: float) -> TurnView:
-    """Return that turn, or a new one if it has none yet. Turn 0 has no event that starts it."""
+    """Return that turn, or a new one if the session does not have it yet: no event starts turn 0."""
     for turn in reversed(session.turns):
         if turn.number == number:
             return turn

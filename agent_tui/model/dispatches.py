@@ -17,11 +17,11 @@ from agent_tui.options.urls import is_loopback
 DispatchViews = tuple[DispatchView, ...]
 
 KEPT = 200
-"""How many dispatches are remembered; the oldest are dropped first."""
+"""Maximum number of dispatches that are remembered; the oldest are dropped first."""
 
 
 def remote_refusal(server: ServerChosen, confirmed_host: str, what: str) -> str | None:
-    """Return why `what`, such as a test dispatch, is not allowed on that server; None if it is.
+    """Return why `what`, such as a test dispatch, is not allowed on that server; None if it is allowed.
 
     A remote server may serve other people, so nothing is dispatched there unless the user names its host, or
     the config file does (`allowRemote`).
@@ -34,7 +34,7 @@ def remote_refusal(server: ServerChosen, confirmed_host: str, what: str) -> str 
 
 
 def exposure(url: str, deployment: str, *, knows_deployments: bool, production: bool) -> str:
-    """Return why production calls can reach a worker that is in development; empty if they cannot.
+    """Return why production calls can reach a worker in development; empty if they cannot.
 
     A worker without a deployment gets the same calls as production workers (worker-protocol §4, §11.2).
     """
@@ -49,7 +49,7 @@ def exposure(url: str, deployment: str, *, knows_deployments: bool, production: 
 def made(
     dispatches: DispatchViews, jobs: Mapping[str, JobView], event: Dispatched, ts: float
 ) -> DispatchViews:
-    """Return `dispatches` with a new dispatch. Its job or its loss may have been reported before."""
+    """Return `dispatches` with a new dispatch, whose job or loss may already have been reported."""
     early = _numbered(dispatches, event.test_dispatch)
     if early is not None:
         known = replace(
@@ -64,7 +64,7 @@ def made(
 
 
 def offered(dispatches: DispatchViews, event: OfferReceived) -> DispatchViews:
-    """Return `dispatches` after an offer: the dispatch it belongs to gets the job, and is no longer lost."""
+    """Return `dispatches` after an offer: its dispatch gets the job, and is no longer lost."""
     dispatch = _numbered(dispatches, event.test_dispatch)
     if dispatch is None:
         return dispatches
@@ -92,7 +92,10 @@ def _numbered(dispatches: DispatchViews, number: int) -> DispatchView | None:
 
 
 def _having(dispatch: DispatchView, job_id: str, dispatch_id: str) -> DispatchView:
-    """Return the dispatch with its job. The job has the dispatch's id on the server, if that was unknown."""
+    """Return the dispatch with its job.
+
+    If the dispatch's id on the server was unknown, the job provides it.
+    """
     return replace(dispatch, job_id=job_id, dispatch_id=dispatch.dispatch_id or dispatch_id or None, lost="")
 
 

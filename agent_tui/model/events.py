@@ -64,7 +64,7 @@ class EndedBy(StrEnum):
     UNRESPONSIVE = "unresponsive"
     """The process was killed, because it did not answer a ping or did not end on request."""
     KILLED = "killed"
-    """The process was killed, because the user ended agent-tui at once."""
+    """The process was killed, because the user forced agent-tui to stop."""
     NO_PROCESS = "no_process"
     """The process failed to start, or the job got no process."""
     SERVER = "server"
@@ -93,13 +93,13 @@ class StartMethod(StrEnum):
 
 
 class Starting(Struct, frozen=True):
-    """agent-tui starts. Nothing is loaded or connected yet."""
+    """agent-tui is starting. Nothing is loaded or connected yet."""
 
     version: str
     agent: str
     agent_name: str
     sessions: bool = True
-    """Whether the sessions of jobs are followed."""
+    """Whether agent-tui attaches to the sessions of jobs."""
 
 
 class InterpreterChosen(Struct, frozen=True):
@@ -178,7 +178,7 @@ class WorkerLoadMeasured(Struct, frozen=True):
 
 
 class GenerationOvertaken(Struct, frozen=True):
-    """A load was cancelled because a later save (possibly an undo) replaced it, or because agent-tui ends."""
+    """A load was cancelled, because a later save (possibly an undo) replaced it or agent-tui is stopping."""
 
     generation: int
 
@@ -198,7 +198,7 @@ class LoadSteps(Struct, frozen=True):
     read: float | None = None
     """Reading the files."""
     control: float | None = None
-    """From the read files until the control process started to load them."""
+    """From the end of reading until the control process started to load the files."""
     load: float | None = None
     """Loading, in the control process."""
     warm: float | None = None
@@ -219,7 +219,7 @@ NO_STEPS = LoadSteps()
 
 
 class GenerationReady(Struct, frozen=True):
-    """New jobs start on this generation. `seconds` is the time since the save that caused it, if one did."""
+    """New jobs start on this generation. `seconds` is the time since the save that caused it, if any."""
 
     generation: int
     seconds: float | None
@@ -256,10 +256,10 @@ class GenerationFailed(Struct, frozen=True):
 
 
 class StartsFailing(Struct, frozen=True):
-    """A start of a job process of the current generation failed. The next attempt is in `retry_in_s`.
+    """A job process of the current generation failed to start. The next attempt is in `retry_in_s`.
 
-    `failures` counts failed attempts in a row. While `accepting`, offers are accepted and their jobs wait for
-    a process; otherwise offers are refused until a start succeeds.
+    `failures` counts consecutive failed attempts. While `accepting`, offers are accepted and their jobs wait
+    for a process; otherwise offers are refused until a start succeeds.
     """
 
     generation: int
@@ -269,7 +269,7 @@ class StartsFailing(Struct, frozen=True):
     accepting: bool
     file: str | None = None
     line: int | None = None
-    """The line that failed, or that was executing when the process was killed; None if unknown."""
+    """The line that failed, or that was being executed when the process was killed; None if unknown."""
     traceback: str = ""
     """The traceback of the failure, or all stacks of the process just before it was killed."""
     ended_by: EndedBy | None = None
@@ -319,7 +319,7 @@ class ProcessMeasured(Struct, frozen=True):
     cpu_pct: float | None = None
     """CPU use since the previous measurement, in percent of one core; None in the first measurement."""
     used_mb: float | None = None
-    """The figure that warning and limit apply to, as in `MemoryWarned`."""
+    """The memory that the warning and the limit apply to, as in `MemoryWarned`."""
 
 
 class ProcessPinged(Struct, frozen=True):
@@ -332,8 +332,8 @@ class ProcessPinged(Struct, frozen=True):
 class ProcessBlocked(Struct, frozen=True):
     """A child's event loop has not answered for that many seconds.
 
-    `stacks` are the child's stacks at that time. `where` is the line that its event loop executes, such as
-    `agent.py:12 in entry`; empty if unknown.
+    `stacks` are the child's stacks at that time. `where` is the line that its event loop is executing, such
+    as `agent.py:12 in entry`; empty if unknown.
     """
 
     process_id: str
@@ -347,8 +347,8 @@ class ProcessBlocked(Struct, frozen=True):
 class MemoryWarned(Struct, frozen=True):
     """A process uses more than jobMemoryWarnMB, or (`over_limit`) more than jobMemoryLimitMB and is ended.
 
-    Sizes are in MB. `used_mb` is the figure that is compared with the limits: what `measure` names, plus the
-    memory of child processes. `baseline_mb` is the same figure before the process's first job.
+    Sizes are in MB. `used_mb` is compared with the limits: the memory by `measure`, plus that of child
+    processes. `baseline_mb` is the same value before the process's first job.
     """
 
     process_id: str
@@ -401,7 +401,7 @@ class JobStarted(Struct, frozen=True):
 
     `offer_to_entry_ms` is the time since the offer arrived or, after a restart, since the old process ended.
     `dispatch_to_entry_ms` is the time since the test dispatch; None for other jobs, and after a restart. The
-    time of the entry is that of the child's clock.
+    child's clock gives the time of the call.
     """
 
     job_id: str
@@ -426,7 +426,7 @@ class JobConnected(Struct, frozen=True):
 
 
 class JobRestarting(Struct, frozen=True):
-    """A running job ends its process gracefully, to restart on the current generation.
+    """A running job is ending its process gracefully, to restart on the current generation.
 
     Followed by `JobStarted` (same job id, another process) or `JobEnded`.
     """
@@ -533,14 +533,14 @@ class LogsAdded(Struct, frozen=True):
 
 
 CHANGED_REGISTRATION = "changed registration"
-"""`Notice.about` when the server does not accept a changed registration."""
+"""The `Notice.about` used when the server does not accept a changed registration."""
 
 
 class Notice(Struct, frozen=True):
     """A line that agent-tui itself logs.
 
-    `about` names a part of agent-tui. A warning or error about a part means that the part does not work; the
-    next notice about it with a lower level means that it works again.
+    `about` names a part of agent-tui. A warning or error about a part reports that the part has stopped
+    working; a later notice about it with a lower level, that it works again.
     """
 
     level: LogLevel
@@ -563,7 +563,7 @@ class Stopping(Struct, frozen=True):
     jobs: int
     deadline_s: float
     drain_s: float | None = None
-    """In production: how long jobs may continue, in s; 0 for no limit."""
+    """In production: how long running jobs are allowed to continue, in s; 0 for no limit."""
 
 
 class Stopped(Struct, frozen=True):

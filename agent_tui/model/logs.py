@@ -23,7 +23,7 @@ class LogLevel(IntEnum):
 
 
 def nearest_level(number: int) -> LogLevel:
-    """Return the highest level that is not above a number of `logging`; TRACE if there is none."""
+    """Return the highest level that is not above a level number of `logging`; TRACE if there is none."""
     return max((level for level in LogLevel if level <= number), default=LogLevel.TRACE)
 
 
@@ -56,7 +56,10 @@ class LogLine(Struct, frozen=True, gc=False):
 
     index: int
     ts: float
-    """Unix seconds. For log records, the time that the child reported; for other lines, their arrival."""
+    """Unix seconds.
+
+    For log records, the time that the child reported; for other lines, the time of their arrival.
+    """
     level: LogLevel
     source: LogSource
     job_id: str | None

@@ -31,16 +31,16 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 HISTORY = 200
-"""How many ended processes and jobs are kept; the oldest are dropped first."""
+"""Maximum number of ended processes, and of ended jobs, that are kept; the oldest are dropped first."""
 
 LOADS = 50
-"""How many loads are kept."""
+"""Maximum number of loads that are kept."""
 
 BREACHES = 1000
-"""How many breaches are kept."""
+"""Maximum number of breaches that are kept."""
 
 _LOST = frozenset({RegistrationState.BACKING_OFF, RegistrationState.OFFLINE, RegistrationState.REFUSED})
-"""A registration that follows one of these states counts as a reconnect."""
+"""States after which a registration counts as a reconnect."""
 
 
 def reduce(state: AppState, stamped: ev.Stamped) -> AppState:
@@ -142,7 +142,7 @@ def _notice(state: AppState, event: ev.Notice, ts: float) -> AppState:
 
 
 def _works(part: str, state: AppState) -> AppState:
-    """Return the state in which this part works."""
+    """Return the state in which that part of agent-tui works again."""
     if part not in state.impaired:
         return state
     return replace(state, impaired={name: each for name, each in state.impaired.items() if name != part})
@@ -159,9 +159,10 @@ def _generation_overtaken(state: AppState, event: ev.GenerationOvertaken, ts: fl
 
 
 def _generation_ready(state: AppState, event: ev.GenerationReady, ts: float) -> AppState:
-    """Make the generation current, unless a later load was reported before.
+    """Make the generation current, unless a later load was already reported.
 
-    That happens to the first generation: it serves jobs before this event reports that its load is complete.
+    This can happen to the first generation, which serves jobs before this event reports that its load is
+    complete.
     """
     before, later = state.generation, [load for load in state.loads if load.number > event.generation]
     loading = _still_loading(before, event.generation)

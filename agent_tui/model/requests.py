@@ -11,7 +11,7 @@ A = TypeVar("A")
 
 
 class Asks(Generic[A]):
-    """A request whose answer is an `A`."""
+    """A request that is answered by an `A`."""
 
     __slots__ = ()
 
@@ -23,7 +23,7 @@ class LogRange(Struct, frozen=True):
 
 
 class JoinLink(Struct, frozen=True):
-    """A link into a room. Its token grants access: it must not reach a log or a picture."""
+    """A link into a room. Its token grants access, so the link must not appear in logs or screenshots."""
 
     room: str
     url: str

@@ -1,7 +1,7 @@
 """Events of conversations: what happens in the `AgentSession`s of jobs.
 
 `session` counts the sessions of a job from 1, and `turn` counts the turns of a session from 1. A turn starts
-with what the user says or types. Everything that the agent says before that belongs to turn 0.
+with what the user says or types. Everything that the agent says before the first turn belongs to turn 0.
 """
 
 from collections.abc import Mapping
@@ -184,7 +184,7 @@ class SwapReach(StrEnum):
 
 
 class SwapWaiting(Struct, frozen=True):
-    """The session takes the code of a generation once `tool` has returned.
+    """The session gets the code of a generation once `tool` has returned.
 
     `tool` is empty if the SDK does not report which one runs. A `to_generation` of 0 means that the swap was
     cancelled: the job was pinned.

@@ -15,9 +15,9 @@ class SettingsView(Struct, frozen=True):
     resolution: Resolution
     context: DefaultsContext
     edited: tuple[str, ...] = ()
-    """Options whose edits are not saved yet."""
+    """The names of options whose edits are not saved yet."""
     pending: Mapping[str, str] = field(default_factory=dict)
-    """Edits that wait for the next start, as typed."""
+    """Edits that take effect at the next start, as typed."""
     function_names: tuple[str, ...] = ()
     """Functions in the agent file that options may name. Empty until it has loaded."""
     can_undo: bool = False

@@ -103,7 +103,7 @@ class GenerationView(Struct, frozen=True):
 
 
 class StartsView(Struct, frozen=True):
-    """Failed starts of job processes. `failures` counts those in a row, 0 while starts succeed."""
+    """Failed starts of job processes. `failures` counts consecutive ones; 0 while starts succeed."""
 
     failures: int = 0
     error: str = ""
@@ -126,13 +126,13 @@ class StartsView(Struct, frozen=True):
         return self.failures >= 2 or (self.failures > 0 and self.ended_by is EndedBy.INIT_TIMEOUT)
 
     def next_attempt(self, now: float) -> str:
-        """Return when the next attempt is, as text."""
+        """Return the time until the next attempt, as text."""
         left = math.ceil(self.retry_at - now)
         return f"retrying in {left} s" if left > 0 else "retrying"
 
 
 class LoadRecord(Struct, frozen=True):
-    """One load of the code, good or failed. `ts` is in Unix seconds."""
+    """One load of the code, successful or failed. `ts` is in Unix seconds."""
 
     number: int
     ts: float
@@ -152,7 +152,7 @@ class LoadRecord(Struct, frozen=True):
 
 
 class WatchingView(Struct, frozen=True):
-    """Whether saves reload, and the files whose saves are ignored."""
+    """Whether saves trigger reloads, and the files whose saves are ignored."""
 
     paused: bool = False
     ignored: tuple[str, ...] = ()
@@ -188,7 +188,7 @@ class ProcessView(Struct, frozen=True):
 
 
 class JobTimes(Struct, frozen=True):
-    """The times of a job, in Unix seconds; None for what did not happen or is unknown.
+    """The times of a job, in Unix seconds; None for a step that did not happen or whose time is unknown.
 
     For a restarted job they are those of its first process. `dispatched` is known for test dispatches only.
     """
@@ -204,7 +204,7 @@ class JobTimes(Struct, frozen=True):
 
 
 class JobView(Struct, frozen=True):
-    """One job, from its offer on."""
+    """One job, from its offer onward."""
 
     id: str
     room: str
@@ -228,7 +228,7 @@ class JobView(Struct, frozen=True):
     """Whether a test load or a sweep made that dispatch."""
     restarts: int = 0
     pinned: bool = False
-    """Whether reloads leave the job on the code that it is on."""
+    """Whether the job is pinned: reloads do not change its code."""
     times: JobTimes = field(default_factory=JobTimes)
     ended_by: EndedBy | None = None
     exit_code: int | None = None
@@ -295,7 +295,7 @@ class AppState(Struct, frozen=True):
     breaches: tuple[tuple[float, MemoryWarned], ...] = ()
     totals: Totals = field(default_factory=Totals)
     impaired: Mapping[str, tuple[float, Notice]] = field(default_factory=dict)
-    """The parts that do not work: since when, in Unix seconds, and the newest notice about each."""
+    """The parts of agent-tui that do not work: since when (Unix seconds), and the newest notice on each."""
     tuning: TuningView = field(default_factory=TuningView)
     follows_sessions: bool = True
     """Whether agent-tui attaches to the sessions of jobs."""
@@ -305,7 +305,7 @@ class AppState(Struct, frozen=True):
     logs_dropped: int = 0
     stopping: str = ""
     stop_by: float = 0.0
-    """When the processes that still run are killed, in Unix seconds; 0 unless agent-tui is stopping."""
+    """When the remaining processes will be killed, in Unix seconds; 0 unless agent-tui is stopping."""
     stopped: bool = False
 
     def is_stale(self, process: ProcessView) -> bool:
@@ -329,7 +329,8 @@ class AppState(Struct, frozen=True):
         """Return whether test jobs can be dispatched. `target` is the number of idle processes to keep.
 
         The worker must be registered and the code loaded. Unless `target` is 0, a job process must be warm.
-        One that has ended counts too: it may be unable to become warm, and the test jobs will report why.
+        An ended process counts too: processes may be unable to become warm, and the test jobs will report
+        why.
         """
         states = {p.state for p in self.processes.values() if p.kind is ProcessKind.JOB}
         warm = target == 0 or not states.isdisjoint({ProcessState.IDLE, ProcessState.ENDED})

@@ -3,10 +3,10 @@
 from msgspec import Struct
 
 POINTS = 120
-"""The most points of a series. Beyond that, pairs of points are merged, and the steps double."""
+"""Maximum points of a series. Beyond that, pairs of points are merged, and the steps double."""
 
 Point = tuple[float, float]
-"""A time in Unix seconds, and the figure from that time on."""
+"""A time in Unix seconds, and the figure that applies from then until the next point."""
 
 
 class TimeSeries(Struct, frozen=True):

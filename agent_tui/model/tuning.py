@@ -19,7 +19,7 @@ class Pattern(StrEnum):
 class TestLoad(Struct, frozen=True):
     """`jobs` test jobs at `rate` per second, each ended after `job_length_s` unless it ends earlier.
 
-    A burst dispatches all at once, regardless of the rate. A ramp goes evenly from `rate` to `end_rate`.
+    A burst dispatches all at once, regardless of the rate. A ramp changes linearly from `rate` to `end_rate`.
     Raises ValueError for impossible values.
     """
 
@@ -72,7 +72,7 @@ class SweepPlan(Struct, frozen=True):
 
 
 class Target(Struct, frozen=True):
-    """At least `share` of the jobs (more, if `above`) are entered within `limit_ms` after their dispatch.
+    """At least `share` of the jobs (more, if `above`) start within `limit_ms` of their dispatch.
 
     Without a limit, that share must find a warm process. A lost job misses every target.
     """
@@ -103,7 +103,7 @@ class Target(Struct, frozen=True):
         return warm if self.limit_ms is None else latency_ms < self.limit_ms
 
     def met(self, hits: int, jobs: int) -> bool:
-        """Return whether that many hits meet the target; False without jobs."""
+        """Return whether that many hits meet the target; False if there are no jobs."""
         needed = self.share * jobs
         return jobs > 0 and (hits > needed + 1e-9 if self.above else hits >= needed - 1e-9)
 
@@ -156,14 +156,14 @@ class RunMeasure(Struct, frozen=True):
     warming_cpu_s: tuple[float, ...] = ()
     """CPU seconds that each of these processes used until it was ready."""
     refills_s: tuple[float, ...] = ()
-    """How long each refill took: from the first missing idle process until the wanted number was idle."""
+    """Duration of each refill: from the first missing idle process until the target number was idle."""
     memory: tuple[IdleMemory, ...] = ()
     idle: tuple[tuple[float, int], ...] = ()
     """The number of idle processes over time, as (time, number)."""
     arrivals_s: tuple[float, ...] = ()
     """When the jobs were dispatched."""
     others: int = 0
-    """The number of other jobs during the run, which used processes too."""
+    """The number of other jobs during the run; they used processes too."""
     complete: bool = True
     """Whether the whole test load was run."""
     machine_cpu: tuple[tuple[float, float], ...] = ()
@@ -225,7 +225,7 @@ class Row(Struct, frozen=True):
 class MeasuredCount(Struct, frozen=True):
     """One measured count. Shares are from 0 to 1.
 
-    `measured`: share of its jobs that hit the target, with Wilson's 95% `interval`. `predicted`: the same
+    `measured`: share of jobs that hit the target, with Wilson's 95% `interval`. `predicted`: the same
     share by the model. `sure`: share of simulated new runs that meet the target. `confidence`: the interval
     in which the share of hits is expected to be in 95 of 100 new runs with as many jobs.
     """
@@ -277,15 +277,15 @@ class Progress(Struct, frozen=True):
     jobs_of: int
     run: int = 0
     count: int | None = None
-    """The count of idle processes that is measured now, or that the pool is settling to."""
+    """The count of idle processes that is being measured, or that the pool is being adjusted to."""
     repeat: int = 0
     jobs: int = 0
     waits_for: str = ""
-    """What the sweep waits for while the pool settles."""
+    """What the sweep is waiting for while the pool is being adjusted."""
     finished: RunMeasure | None = None
     """The run that has just finished. Each run is in exactly one `Progress`."""
     so_far: Row | None = None
-    """The figures of the current run; None as long as it has no job."""
+    """The figures of the current run; None while it has no job."""
 
 
 class TestLoadView(Struct, frozen=True):
@@ -329,7 +329,7 @@ class SweepOutcome(Struct, frozen=True):
 
 
 class SweepView(Struct, frozen=True):
-    """The state of a sweep. It runs until it has an outcome, which includes the advice."""
+    """The state of a sweep, which runs until it has an outcome. The outcome includes the advice."""
 
     plan: SweepPlan
     target: Target
@@ -360,12 +360,12 @@ class TuningView(Struct, frozen=True):
 
     @property
     def summary(self) -> str:
-        """What is running, in a few words; empty if nothing."""
+        """What is running, in a few words; empty if nothing is."""
         if self.sweep is not None and self.sweep.running:
             return f"sweep {self.sweep.progress.run}/{self.sweep.progress.runs}"
         return self.test_load.progress if self.test_load is not None and self.test_load.running else ""
 
     @property
     def busy(self) -> str:
-        """Why no test load or sweep can start now: two would distort each other. Empty if one can."""
+        """Why no test load or sweep can start now (two would distort each other); empty if one can."""
         return self.summary and f"{self.summary} is still running: T shows it, and x there ends it"

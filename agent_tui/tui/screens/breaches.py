@@ -1,4 +1,4 @@
-"""The breaches page: memory warnings and limit events, and the memory graph of the selected one's process."""
+"""The breaches page: memory warnings and limit events, and the memory graph of the selected entry."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -45,7 +45,7 @@ class BreachesPage(LivePage):
     ]
 
     def __init__(self, context: PageContext, chosen: str | None = None) -> None:
-        """`chosen` is the key of the breach that is selected first."""
+        """`chosen` is the key of the breach to select at first."""
         super().__init__(context)
         self._first = chosen
         self._kind = Kind.ALL
@@ -97,7 +97,7 @@ class BreachesPage(LivePage):
         self.repaint()
 
     def action_sort(self) -> None:
-        """Sort by the next order: the newest first, the most memory first, or by process."""
+        """Switch to the next sort order: newest first, most memory first, or by process."""
         orders = list(Order)
         self._order = orders[(orders.index(self._order) + 1) % len(orders)]
         self.repaint()

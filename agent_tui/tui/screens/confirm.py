@@ -38,7 +38,7 @@ class Confirm(Page[bool]):
     ]
 
     def __init__(self, question: str, detail: str = "", *, yes: str = "Yes", no: str = "No") -> None:
-        """`detail` explains what happens after a yes."""
+        """`detail` explains what happens if the answer is yes."""
         super().__init__()
         self._question, self._detail, self._yes, self._no = question, detail, yes, no
 

@@ -8,7 +8,7 @@ from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, checked
 from agent_tui.tui.widgets.text import brief, counted
 
 MOST = 100
-"""The most test dispatches that one form sends. For more, use a test load or a sweep."""
+"""Maximum number of test dispatches that one form sends. For more, use a test load or a sweep."""
 
 LENGTH_EXPECTS = "500ms, 10s, 2m, or nothing"
 LENGTH_NOTE = "the job ends after this time; empty: the --job-length value"
@@ -24,7 +24,7 @@ _WAY_NOTES = {
 
 
 def count_error(text: str) -> str:
-    """Return what is wrong with the count; empty if nothing is."""
+    """Return what is wrong with the count; empty if it is valid."""
     stripped = text.strip()
     if not (stripped.isascii() and stripped.isdigit()):
         return f"enter a whole number from 1 to {MOST}"
@@ -34,7 +34,7 @@ def count_error(text: str) -> str:
 
 
 def room_error(text: str) -> str:
-    """Return what is wrong with the room's name; empty if nothing is."""
+    """Return what is wrong with the room's name; empty if it is valid."""
     if any(not char.isprintable() for char in text.strip()):
         return "only printable characters are allowed"
     return ""

@@ -20,7 +20,7 @@ from agent_tui.tui.widgets.text import brief
 T = TypeVar("T")
 
 NOTE_WIDTH = 60
-"""Characters of a note that fit one line at 80 columns, after its mark."""
+"""Maximum characters of a note, after its mark, that fit on one line at 80 columns."""
 
 Values = Mapping[str, str]
 """The fields' values by their names."""
@@ -45,7 +45,7 @@ class Note:
 
 
 def checked(parse: Callable[[str], object], text: str, expects: str, good: str = "") -> Note:
-    """Return the note on a field: `good`, or the parser's ValueError, whose words follow the value."""
+    """Return the note on a field: `good`, or the value followed by the text of the parser's ValueError."""
     try:
         parse(text)
     except ValueError as error:

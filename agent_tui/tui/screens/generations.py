@@ -26,10 +26,10 @@ Send = Callable[[cmd.Command], Awaitable[cmd.CommandResult]]
 
 KEYS = "Enter read · / filter · c compare · b roll back · e edit · r reload · Esc back"
 BESIDE = 150
-"""From this width on, the facts are beside the diff; below it they are above it."""
+"""Minimum width, in cells, at which the facts are beside the diff; otherwise they are above it."""
 
 LOW = 30
-"""Below this height, the diff takes the whole page while it is read."""
+"""Below this height, in rows, the diff takes the whole page while it has the focus."""
 
 STEP_COLUMNS = 3
 """Steps per row above the diff."""
@@ -39,7 +39,7 @@ BACK = "Its code becomes a new generation. Your files do not change; the next sa
 
 
 class GenerationsPage(Follower, Page[None]):
-    """Lists the loads and follows new ones; Esc, g, or q closes it."""
+    """Lists the loads and follows new ones; Esc, g, or q closes the page."""
 
     DEFAULT_CSS = """
     GenerationsPage {
@@ -113,7 +113,7 @@ class GenerationsPage(Follower, Page[None]):
         self.call_after_refresh(self._paint)
 
     def on_descendant_focus(self) -> None:
-        """On a low terminal, the diff takes the whole page while it has the focus."""
+        """In a terminal with few rows, the diff takes the whole page while it has the focus."""
         self.set_class(self._scroll.has_focus, "-reading")
 
     def show(self, state: AppState, now: float) -> None:
@@ -208,7 +208,7 @@ class GenerationsPage(Follower, Page[None]):
         text.scroll_relative(y=pages * max(text.size.height - 1, 1), animate=False)
 
     def action_compare(self) -> None:
-        """Compare with the current generation (what a roll back would change), or with the previous load."""
+        """Compare with the current generation (what a rollback would change), or with the previous load."""
         self._with_current = not self._with_current
         self._selected()
 

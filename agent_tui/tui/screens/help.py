@@ -64,8 +64,9 @@ class Help(Page[str | None]):
     def __init__(
         self, actions: Iterable[Action], focus: tuple[str, ...] = (), moves: Mapping[str, str] = NO_MOVES
     ) -> None:
-        """`focus` is what `classes_around` returns for the focused widget. `moves`: keys that act as other
-        keys.
+        """`focus` is what `classes_around` returns for the focused widget.
+
+        `moves` maps keys to the keys that they act like.
         """
         super().__init__()
         self._all = key_groups(actions, focus, moves)
@@ -90,7 +91,7 @@ class Help(Page[str | None]):
         self.call_after_refresh(self._paint)
 
     def _paint(self) -> None:
-        """Paint the keys, and the selected entry in full; scroll so that it is visible."""
+        """Paint the keys, and the selected entry in full; scroll the entry into view."""
         width = self._scroll.scrollable_content_region.width
         if width <= 0:
             return
@@ -129,7 +130,7 @@ class Help(Page[str | None]):
             self._select(self._nearest(at.row, 1 - at.column))
 
     def _nearest(self, row: int, column: int) -> int:
-        """Return the number of the entry nearest to that row, in that column if it has entries."""
+        """Return the number of the entry nearest to that row, in that column if the column has entries."""
 
         def distance(number: int) -> tuple[bool, int]:
             spot: Spot = self._page.spots[number]
@@ -144,7 +145,7 @@ class Help(Page[str | None]):
             self.dismiss(entries[self._selected].action)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """In the open filter, a slash is text."""
+        """While the filter is open, a slash is typed as text."""
         return not self._filter.display if action == "filter" else super().check_action(action, parameters)
 
     def action_filter(self) -> None:

@@ -35,7 +35,7 @@ from agent_tui.tui.widgets.talk_notes import sessions_of
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line, to_contents
 
 LOG_TAIL = 8
-"""The newest log lines that the overview shows."""
+"""Number of newest log lines that the overview shows."""
 
 OVERVIEW, LOG, SENT = "overview", "log", "sent"
 _TABS = {OVERVIEW: "1 Overview", LOG: "2 Log", SENT: "3 Job and token"}
@@ -194,7 +194,7 @@ class JobPage(LivePage):
         self.app.push_screen(TalkPage(self.context, self._job_id))
 
     def action_edit(self) -> None:
-        """Open the line of the project's code that raised."""
+        """Open the line of the project's code that raised the error."""
         job = self._job
         place = failing_place(job.traceback) if job is not None else None
         try:
@@ -206,10 +206,10 @@ class JobPage(LivePage):
 
 
 class DispatchPage(TextPage):
-    """Why a test dispatch became no job, or that it still waits; once it has a job, its timeline."""
+    """Shows why a test dispatch has no job (yet), or once it has one, the job's timeline."""
 
     def __init__(self, context: PageContext, key: str) -> None:
-        """`key` is that of the dispatch's row."""
+        """`key` is the key of the dispatch's row."""
         super().__init__("Dispatch", context, lambda state, now, width: _dispatch(key, state, now, width))
 
 

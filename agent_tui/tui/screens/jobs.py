@@ -28,7 +28,7 @@ class JobsPage(LivePage):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("h", "test_loads", "Test loads", show=False)]
 
     def __init__(self, context: PageContext, chosen: str | None = None, order: Order = Order()) -> None:  # noqa: B008
-        """`chosen` is the id of the job that is selected first, `order` the table's order."""
+        """`chosen` is the id of the job to select at first, `order` the table's sort order."""
         super().__init__(context)
         self._first = chosen
         self.table = JobsTable(id="jobs-table")

@@ -197,7 +197,7 @@ class LogFilters(Page[None]):
 
 
 class LogExport(Page[None]):
-    """Closes when the file is saved; on an error it shows why and stays open."""
+    """Closes when the file has been saved; on an error, it shows why and remains open."""
 
     DEFAULT_CSS = """
     LogExport {
@@ -211,7 +211,7 @@ class LogExport(Page[None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close", show=False)]
 
     def __init__(self, lines: Callable[[], Sequence[LogLine]], folder: Path) -> None:
-        """`lines()` returns the shown lines; `folder` is that of the suggested file."""
+        """`lines()` returns the shown lines; `folder` is the folder of the suggested file."""
         super().__init__()
         self._lines = lines
         self._folder = folder
@@ -298,7 +298,7 @@ def write(
 ) -> tuple[Path, int]:
     """Write the lines to a file, all or nothing; return its absolute path and the number of lines.
 
-    `folder` is created if the file is in it. Any other missing folder may be a typo, and so is an error.
+    `folder` is created if the file is in it. Any other missing folder is an error, since it may be a typo.
     Raises FileExistsError if the file exists and `overwrite` is False, another OSError if writing fails, and
     ValueError or RuntimeError for an invalid name.
     """

@@ -184,7 +184,7 @@ class OptionsPage(Follower, Page[None]):
         self._refresh()
 
     def _filter(self) -> None:
-        """Show the rows that match the search; with `changed only`, those that are not at their default."""
+        """Show the rows that match the search; with `changed only`, only those that differ from defaults."""
         shown = 0
         for group in self._groups:
             for row in group.rows:
@@ -216,7 +216,7 @@ class OptionsPage(Follower, Page[None]):
         update(self.query_one("#options-about", Static), to_contents(lines))
 
     def action_step(self, by: int) -> None:
-        """Focus the next or previous option; from the search, the first one that it found."""
+        """Focus the next or previous option; from the search field, the first match."""
         rows = [row for row in self._rows.values() if row.display]
         if not rows:
             return
@@ -247,7 +247,7 @@ class OptionsPage(Follower, Page[None]):
 
     @on(Button.Pressed, "#options-undo")
     def action_undo(self) -> None:
-        """Undo what was applied last."""
+        """Undo the edits that were applied last."""
         self._start(cmd.UndoOptions())
 
     @on(Button.Pressed, "#options-save")

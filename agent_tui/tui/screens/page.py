@@ -19,7 +19,7 @@ from agent_tui.tui.widgets.talk_steps import DEFAULT_LIMITS, Limits
 from agent_tui.tui.widgets.text import Line, to_contents
 
 PAINT_S = 0.5
-"""Time between paints of a page, unless the user does something."""
+"""Time between paints of a page, in s, unless the user does something."""
 
 R = TypeVar("R")
 
@@ -48,7 +48,7 @@ class Page(ModalScreen[R]):
 
 
 class FormRows(VerticalScroll, can_focus=False, inherit_bindings=False):
-    """The rows of a form: keys move the focus, and the view follows it."""
+    """The rows of a form. Keys move the focus, and the view scrolls to it."""
 
 
 class Follower:
@@ -60,13 +60,13 @@ class Follower:
 
 @dataclass(frozen=True, slots=True)
 class PageContext:
-    """What a page starts with: the engine, and what the dashboard shows at `now` (Unix seconds)."""
+    """What a page needs when it opens: the engine, and the dashboard's state at `now` (Unix seconds)."""
 
     engine: EngineAPI
     state: Callable[[], AppState]
     now: Callable[[], float]
     limits: Limits = DEFAULT_LIMITS
-    """Which turns of a conversation are slow."""
+    """The limits above which turns of a conversation are marked as slow."""
 
 
 class LivePage(Follower, Page[None]):
@@ -117,7 +117,7 @@ class LivePage(Follower, Page[None]):
 
 
 class TextPage(LivePage):
-    """A page of text that is built from the state, and painted if it changed."""
+    """A page of text that is built from the state, and painted when the text has changed."""
 
     DEFAULT_CSS = """
     TextPage {

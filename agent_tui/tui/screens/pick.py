@@ -27,7 +27,7 @@ class Pick(Page[str | None]):
     BINDINGS = [Binding("escape,q", "close", "Close")]  # noqa: RUF012  the base class declares its type
 
     def __init__(self, title: str, entries: Mapping[str, str]) -> None:
-        """`entries` maps each name to what is shown beside it."""
+        """`entries` maps each name to the text shown beside it."""
         super().__init__()
         self._title, self._entries = title, entries
 

@@ -1,4 +1,4 @@
-"""The question before anything runs on a remote server; closing it means no."""
+"""The question asked before test jobs run on a remote server; closing it means no."""
 
 from enum import Enum
 from time import monotonic
@@ -16,7 +16,7 @@ from agent_tui.tui.widgets.text import brief
 
 
 class Answer(Enum):
-    """Whether test jobs may run on the host: not now, in this run, or always."""
+    """The answer: whether test jobs are allowed on the host (not now, in this run, or always)."""
 
     NO = "guard-no"
     YES = "guard-yes"
@@ -50,8 +50,7 @@ class RemoteGuard(Page[Answer]):
     ]
 
     GRACE_S: ClassVar = 0.5
-    """Seconds after the page opens in which a yes is ignored: the key may have been meant for
-    another page.
+    """Seconds after opening during which a yes is ignored: the key may have been meant for another page.
     """
 
     def __init__(self, host: str, what: str) -> None:

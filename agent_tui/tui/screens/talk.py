@@ -1,4 +1,4 @@
-"""The conversation of a job on a full page, and what the LLM of its session will see."""
+"""The page of a job's conversation, and the page of what its session's LLM will see."""
 
 from typing import ClassVar
 
@@ -109,7 +109,7 @@ class ContextPage(TextPage):
         return context_lines(self._text, width)
 
     def action_refresh_context(self) -> None:
-        """Ask the session again."""
+        """Fetch the context from the session again."""
         self.run_worker(self._ask(), group="context", exclusive=True)
 
     async def _ask(self) -> None:

@@ -92,9 +92,12 @@ class TuningPage(Page[None], Follower):
         self._selected: int | None = None
         self._painted = Content()
         self._offered: tuple[object, ...] = ()
-        """What the offered keys depend on."""
+        """The values that decide which keys are offered."""
         self._seen: tuple[object, ...] | None = None
-        """The inputs of the painted lines. Lines are built only if they change: that sorts all jobs."""
+        """The inputs of the painted lines.
+
+        The lines are rebuilt only if these change, since that sorts all jobs.
+        """
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="tuning-box", classes="page-box", can_focus=False) as box:
@@ -103,7 +106,7 @@ class TuningPage(Page[None], Follower):
         yield KeyBar(self._drop_priority)
 
     def _drop_priority(self, binding: Binding) -> int | None:
-        """Return how soon the footer drops a key; None for keys that have nothing to act on."""
+        """Return the drop priority of a key in the footer; None for keys that have nothing to act on."""
         sweep = self._tuning.sweep if self._shown is Shown.SWEEP else None
         unusable = {
             "end_run": not self._tuning.summary,

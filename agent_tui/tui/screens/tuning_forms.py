@@ -106,7 +106,7 @@ def read_load(values: Values) -> TestLoad:
 
 
 def _integer(kind: kinds.OptionKind, text: str) -> int:
-    """Convert a valid text, including `1e3`."""
+    """Convert valid text, including `1e3`."""
     value = kind.convert(text)
     assert isinstance(value, int)
     return value

@@ -289,5 +289,5 @@ class StartPane(Vertical):
 
 
 def _title(count: int, *, is_error: bool) -> str:
-    """Return the title of the pane; its sign tells the states apart even without color."""
+    """Return the title of the pane; its sign distinguishes the states even without color."""
     return f"{'✗' if is_error else '⚠'} {counted(count, 'problem')}"
