@@ -29,9 +29,20 @@ def sdk_pythons() -> list[Path]:
     return [path.absolute() for path in paths if path.exists()]
 
 
+def newest_sdk() -> pytest.MarkDecorator:
+    """Parametrize `sdk_python` with the newest one only, for what the SDK's version does not change.
+
+    `AGENT_TUI_ALL_PAIRS=1` runs the test on each SDK.
+    """
+    return each_sdk() if os.environ.get("AGENT_TUI_ALL_PAIRS") else _parametrized(sdk_pythons()[-1:])
+
+
 def each_sdk() -> pytest.MarkDecorator:
     """Parametrises a test's `sdk_python` over them; skips, saying why, where there is none."""
-    pythons = sdk_pythons()
+    return _parametrized(sdk_pythons())
+
+
+def _parametrized(pythons: list[Path]) -> pytest.MarkDecorator:
     if not pythons:
         return pytest.mark.parametrize(
             "sdk_python", [pytest.param(None, marks=pytest.mark.skip(reason=REASON))]

@@ -110,35 +110,27 @@ async def test_an_entry_that_raises_is_a_failed_job() -> None:
 
 
 @each_sdk()
-async def test_an_entry_that_raises_under_the_sdk_is_a_failed_job(sdk_python: Path, tmp_path: Path) -> None:
+async def test_a_failed_job_and_one_that_joins_its_room(sdk_python: Path, tmp_path: Path) -> None:
+    """The job that finds no mark raises, the other one joins its room, twice."""
     agent = tmp_path / "agent.py"
     agent.write_text(
-        "from livekit.agents import AgentServer, cli\nserver = AgentServer()\n"
-        "@server.rtc_session()\nasync def entry(ctx):\n    raise ValueError('no idea')\n"
-        "if __name__ == '__main__':\n    cli.run_app(server)\n"
-    )
-    code, run = await finished(agent, *TEST_JOBS, 1, "--python", sdk_python)
-    assert code == 1
-    (ended,) = run.all("job_ended")
-    assert (ended["status"], ended["reason"]) == ("failed", "ValueError: no idea")
-    assert f'File "{agent}", line 5, in entry' in ended["traceback"]
-
-
-@each_sdk()
-async def test_an_agent_that_joins_its_room_emits_one_event(sdk_python: Path, tmp_path: Path) -> None:
-    agent = tmp_path / "agent.py"
-    agent.write_text(
-        "import asyncio\nfrom livekit.agents import AgentServer, cli\nserver = AgentServer()\n"
-        "@server.rtc_session()\nasync def entry(ctx):\n    await asyncio.sleep(0.2)\n"
+        "import asyncio, os\nfrom livekit.agents import AgentServer, cli\nserver = AgentServer()\n"
+        "@server.rtc_session()\nasync def entry(ctx):\n    try:\n        open('mark', 'x').close()\n"
+        "    except FileExistsError:\n        pass\n    else:\n        raise ValueError('no idea')\n"
+        "    await asyncio.sleep(0.2)\n"
         "    await ctx.connect()\n    await ctx.connect()\n    ctx.shutdown('said all')\n"
         "if __name__ == '__main__':\n    cli.run_app(server)\n"
     )
-    code, run = await finished(agent, *TEST_JOBS, 1, "--python", sdk_python)
-    assert code == 0
+    code, run = await finished(agent, *TEST_JOBS, 2, "--python", sdk_python, cwd=tmp_path)
+    assert code == 1
+    (failed,) = [each for each in run.all("job_ended") if each["status"] == "failed"]
+    assert failed["reason"] == "ValueError: no idea"
+    assert f'File "{agent}", line 11, in entry' in failed["traceback"]
     (connected,) = run.all("job_connected")
-    (ended,) = run.all("job_ended")
+    (ended,) = [each for each in run.all("job_ended") if each is not failed]
     assert connected["job_id"] == ended["job_id"]
     assert 200 <= connected["entry_to_connected_ms"] <= ended["seconds"] * 1000
+    assert (ended["status"], ended["reason"]) == ("success", "said all")
     assert (ended["ended_by"], ended["exit_code"], ended["traceback"]) == ("order", 0, "")
 
 
@@ -225,16 +217,6 @@ async def test_no_process_survives_kill_9(agent: str) -> None:
         await until(lambda: not marked(run.mark))
 
 
-@each_sdk()
-async def test_no_process_of_the_sdk_survives_kill_9(sdk_python: Path) -> None:
-    arguments = (EXAMPLES / "livekit_agent.py", "--local", "--json", "--dispatch", 1, "--python", sdk_python)
-    async with agent_tui(*arguments) as run:
-        await run.until("job_started")
-        run.process.kill()
-        await run.end()
-        await until(lambda: not marked(run.mark))
-
-
 async def test_a_file_that_does_not_load_waits_for_a_save_and_then_serves(tmp_path: Path) -> None:
     agent = tmp_path / "agent.py"
     agent.write_text("async def entry(ctx)\n    pass\n")
@@ -303,7 +285,9 @@ async def test_inference_runners_answer_jobs(sdk_python: Path) -> None:
 
 
 @each_sdk()
-async def test_a_load_function_sees_the_running_jobs(sdk_python: Path, tmp_path: Path) -> None:
+async def test_a_load_function_sees_the_running_jobs_and_no_process_survives_kill_9(
+    sdk_python: Path, tmp_path: Path
+) -> None:
     agent = tmp_path / "agent.py"
     agent.write_text(
         "import asyncio\nfrom livekit.agents import AgentServer, cli\n"
@@ -316,6 +300,9 @@ async def test_a_load_function_sees_the_running_jobs(sdk_python: Path, tmp_path:
     arguments = (agent, "--local", "--json", "--dispatch", 1, "--python", sdk_python)
     async with agent_tui(*arguments) as run:
         await run.until("log", text="jobs 1 AW_")
+        run.process.kill()
+        await run.end()
+        await until(lambda: not marked(run.mark))
 
 
 async def test_an_idle_process_that_is_killed_is_replaced() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.support import AGENTS, Run, agent_tui, finished, save
-from tests.sdks import each_sdk
+from tests.sdks import each_sdk, newest_sdk
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
@@ -61,11 +61,14 @@ async def test_three_turns_with_a_tool_call_and_a_handoff(sdk_python: Path) -> N
 
 
 @each_sdk()
-async def test_a_failing_tts_and_a_failing_tool_lose_no_reply(sdk_python: Path) -> None:
-    environ = {"TALK_TTS": "1"}
-    code, run = await finished(TALKS, *flags(sdk_python, "one", "this fails", "two"), environ=environ)
+async def test_a_failing_tts_a_failing_tool_and_a_reply_of_a_megabyte_lose_no_reply(
+    sdk_python: Path,
+) -> None:
+    turns = flags(sdk_python, "one", "this fails", "two", "long")
+    code, run = await finished(TALKS, *turns, environ={"TALK_TTS": "1"})
     assert code == 0, run.stderr
-    assert [turn for turn, _ in replies(run)] == [0, 1, 2, 3]
+    assert [turn for turn, _ in replies(run)] == [0, 1, 2, 3, 4]
+    assert replies(run)[-1] == (4, "x" * 2**20)
     assert [each["is_error"] for each in run.all("tool_call")] == [True]
     assert "the TTS was called" not in "".join(each["text"] for each in run.all("log"))
 
@@ -80,11 +83,15 @@ async def test_two_sessions_in_one_job_are_numbered(sdk_python: Path) -> None:
 
 
 @each_sdk()
-async def test_a_turn_that_gets_no_answer_fails_and_the_next_is_said(sdk_python: Path) -> None:
-    code, run = await finished(TALKS, *flags(sdk_python, "hang", "one"), "--turn-timeout", "2s")
+async def test_a_turn_without_an_answer_fails_the_next_is_said_and_a_dying_process_ends_them(
+    sdk_python: Path,
+) -> None:
+    turns = flags(sdk_python, "hang", "one", "die", "two")
+    code, run = await finished(TALKS, *turns, "--turn-timeout", "2s")
     assert code == 1
-    assert errors(run) == ["no answer within 2 s", None]
+    assert errors(run) == ["no answer within 2 s", None, "the session ended: the process ended"]
     assert replies(run)[-1] == (2, "reply 2 to one")
+    assert [each["reason"] for each in run.all("session_ended")] == ["the process ended"]
 
 
 @each_sdk()
@@ -98,35 +105,7 @@ async def test_a_tool_that_never_returns_fails_its_turn(sdk_python: Path) -> Non
         assert await run.end() == 130
 
 
-@each_sdk()
-async def test_a_process_that_dies_ends_the_turn(sdk_python: Path) -> None:
-    code, run = await finished(TALKS, *flags(sdk_python, "one", "die", "two"))
-    assert code == 1
-    assert errors(run) == [None, "the session ended: the process ended"]
-    assert [each["reason"] for each in run.all("session_ended")] == ["the process ended"]
-
-
-@each_sdk()
-async def test_a_reply_of_a_megabyte_arrives(sdk_python: Path) -> None:
-    code, run = await finished(TALKS, *flags(sdk_python, "long"))
-    assert code == 0, run.stderr
-    text = dict(replies(run))[1]
-    assert text == "x" * 2**20
-
-
-@each_sdk()
-async def test_standard_input_is_said_line_by_line_and_its_end_ends_the_job(sdk_python: Path) -> None:
-    async with agent_tui(TALKS, *flags(sdk_python, "-")) as run:
-        assert run.process.stdin is not None
-        for number in (1, 2):
-            run.process.stdin.write(f"line {number}\n".encode())
-            await run.until("turn_ended", turn=number)
-        run.process.stdin.close()
-        assert await run.end() == 0
-    assert [text for _, text in replies(run)] == ["Hello!", "reply 1 to line 1", "reply 2 to line 2"]
-
-
-@each_sdk()
+@newest_sdk()
 async def test_twenty_calls_at_once_with_a_turn_each(sdk_python: Path) -> None:
     turn = ("--say", "one", "--dispatch", 20, "--job-length", "120s")
     arguments = ("--local", "--json", "--port", 0, "--python", sdk_python, "--num-idle-processes", 4)
@@ -168,7 +147,7 @@ async def test_talk_needs_the_screen_and_sessions(flags: tuple[str, ...], said: 
     assert said in run.stderr
 
 
-@each_sdk()
+@newest_sdk()
 async def test_without_sessions_nothing_is_reported(sdk_python: Path) -> None:
     code, run = await finished(
         TALKS,
@@ -180,7 +159,9 @@ async def test_without_sessions_nothing_is_reported(sdk_python: Path) -> None:
 
 
 @each_sdk()
-async def test_a_save_during_a_conversation_is_loaded(sdk_python: Path, tmp_path: Path) -> None:
+async def test_standard_input_is_said_line_by_line_also_after_a_save_and_its_end_ends_the_job(
+    sdk_python: Path, tmp_path: Path
+) -> None:
     agent = tmp_path / "agent.py"
     save(agent, TALKS.read_text())
     async with agent_tui(agent, *flags(sdk_python, "-"), cwd=tmp_path) as run:
@@ -194,4 +175,8 @@ async def test_a_save_during_a_conversation_is_loaded(sdk_python: Path, tmp_path
         assert ended["error"] is None
         run.process.stdin.close()
         assert await run.end() == 0
-    assert replies(run)[-1] == (2, "reply 2 to two")  # a running session keeps its code
+    assert replies(run) == [
+        (0, "Hello!"),
+        (1, "reply 1 to one"),
+        (2, "reply 2 to two"),
+    ]  # a running session keeps its code

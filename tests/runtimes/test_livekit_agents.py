@@ -74,11 +74,22 @@ def _start_method(method: StartMethod) -> Iterator[None]:
         yield
 
 
-async def manifest_of(name: str, sink: Sink, python: Path) -> Manifest:
+MANIFESTS: dict[tuple[str, Path], Manifest] = {}
+"""Of the files and Pythons so far: a control process that imports an SDK costs seconds of CPU."""
+
+
+async def load_manifest(name: str, sink: Sink, python: Path) -> Manifest:
+    """Return the manifest that a control process reports now."""
     async with launched(runtime(AGENTS / name, sink, SDK, python), ProcessKind.CONTROL) as child:
         manifest = await loaded(child)
         assert isinstance(manifest, Manifest), manifest
+        MANIFESTS[name, python] = manifest
         return manifest
+
+
+async def manifest_of(name: str, sink: Sink, python: Path) -> Manifest:
+    """Return the manifest of a file, perhaps from an earlier test."""
+    return MANIFESTS.get((name, python)) or await load_manifest(name, sink, python)
 
 
 STYLES = {
@@ -113,7 +124,7 @@ STYLES = {
 
 @pytest.mark.parametrize("name", STYLES)
 async def test_each_style_is_captured_and_its_job_runs(name: str, sink: Sink, sdk_python: Path) -> None:
-    manifest = await manifest_of(name, sink, sdk_python)
+    manifest = await load_manifest(name, sink, sdk_python)
     assert {key: each.value for key, each in manifest.options.items()} == STYLES[name]
     assert all(each.where.startswith(f"{name}:") for each in manifest.options.values())
     assert manifest.has_entry
