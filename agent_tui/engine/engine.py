@@ -352,6 +352,7 @@ class Engine:
             text_only=not has_media if config.text_only is None else config.text_only,
             turn_timeout_s=config.turn_timeout_s,
             pinned=self._settings.options.pin,
+            prices=self._settings.environment.prices,
         )
 
     @property

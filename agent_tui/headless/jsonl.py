@@ -318,6 +318,8 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
             "interrupted": e.interrupted,
             "generation": e.generation,
             "metrics": _metrics(e.metrics),
+            "started_speaking_at": e.started_speaking_at,
+            "stopped_speaking_at": e.stopped_speaking_at,
         }
     ),
     se.ToolStarted: lambda e: _turn("tool_started", e) | {"name": e.name, "arguments": e.arguments},

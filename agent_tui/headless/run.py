@@ -37,7 +37,7 @@ class HeadlessOptions:
     watch: bool = True
     confirmed_host: str = ""
     say: tuple[str, ...] = ()
-    """Turns to say to a test job; `-` stands for the lines of standard input."""
+    """Turns to say to each test job; `-` stands for the lines of standard input."""
     turn_timeout_s: float = TURN_TIMEOUT_S
     ready_within_s: float | None = None
     """Exit with an error if the agent is not ready within this time, in s; None for no limit."""
@@ -212,7 +212,9 @@ class Headless:
         self._printer = Printer(engine, self._writer.write, json=options.json, brief=work is not None)
         self._decided: asyncio.Future[ExitCode] = asyncio.get_running_loop().create_future()
         self._dispatching: asyncio.Task[None] | None = None
-        self._talk = Talk(engine, options.say, options.turn_timeout_s) if options.say else None
+        self._talk = (
+            Talk(engine, options.say, options.turn_timeout_s, options.dispatch) if options.say else None
+        )
 
     async def run(self) -> ExitCode:
         """Run the engine until it is time to exit, or it is stopped. Return the exit code.

@@ -1,6 +1,7 @@
-"""A conversation with a test job, typed on the command line or on standard input."""
+"""Conversations with test jobs, typed on the command line or on standard input."""
 
 import asyncio
+import re
 import sys
 from collections.abc import AsyncIterator, Iterable
 
@@ -17,27 +18,86 @@ STDIN = "-"
 DONE = "all turns said"
 """The reason that the end of the job has."""
 
+_TO_ONE = re.compile(r"@(\d{1,9})\s+(.*)", re.DOTALL)
+"""A turn for one of several test jobs: `@2 any room on Friday?`."""
+
 _Heard = ev.JobStarted | ev.JobEnded | ev.JobLost | se.SessionStarted | se.SessionEnded | se.TurnEnded
 
 
 class Talk:
-    """Says turns, one after the other, to the first session of the first test job, and then ends that job."""
+    """Says turns to the first session of each test job, one after the other, and then ends these jobs.
 
-    def __init__(self, engine: EngineAPI, turns: Iterable[str], session_within_s: float) -> None:
-        """`session_within_s` is how long the job's entry function may take to start a session."""
-        self._engine = engine
+    The jobs do not wait for each other. A turn `@2 …` is for the second test job only, if there are several.
+    """
+
+    def __init__(
+        self, engine: EngineAPI, turns: Iterable[str], session_within_s: float, jobs: int = 1
+    ) -> None:
+        """`session_within_s` is how long a job's entry function may take to start a session."""
         self._turns = tuple(turns)
-        self._within_s = session_within_s
-        self._heard: asyncio.Queue[_Heard] = asyncio.Queue()
+        self._jobs = [_Job(engine, number, session_within_s) for number in range(1, jobs + 1)]
 
     def observe(self, event: ev.Event) -> None:
         """Process an engine event. Call this for each event."""
         if isinstance(event, _Heard):
-            self._heard.put_nowait(event)
+            for job in self._jobs:
+                job.heard.put_nowait(event)
 
     async def run(self) -> str:
-        """Say all turns. Return why not all could be said; empty if all were."""
-        job_id = await self._job()
+        """Say all turns. Return why a job did not get all of them; empty if all did."""
+        reading = asyncio.create_task(self._read(), name="say")
+        try:
+            problems = await asyncio.gather(*(job.run() for job in self._jobs))
+        finally:
+            reading.cancel()
+        several = len(self._jobs) > 1
+        texts = [f"test job {n}: {why}" if several else why for n, why in enumerate(problems, 1) if why]
+        return texts[0] if texts else ""
+
+    async def _read(self) -> None:
+        """Give each turn to the jobs that it is for. At the end, each job gets None."""
+        try:
+            async for text in self._texts():
+                number, text = self._addressed(text)
+                for job in self._jobs:
+                    if number in (0, job.number):
+                        job.turns.put_nowait(text)
+        finally:
+            for job in self._jobs:
+                job.turns.put_nowait(None)
+
+    def _addressed(self, text: str) -> tuple[int, str]:
+        """Return the number of the job that a turn is for, 0 for all jobs, and the text."""
+        if len(self._jobs) > 1 and (found := _TO_ONE.fullmatch(text)):
+            number = int(found[1])
+            if 1 <= number <= len(self._jobs):
+                return number, found[2]
+        return 0, text
+
+    async def _texts(self) -> AsyncIterator[str]:
+        for text in self._turns:
+            if text != STDIN:
+                yield text
+                continue
+            while line := await off_loop(sys.stdin.readline):
+                if line.strip():
+                    yield line.strip()
+
+
+class _Job:
+    """One test job, and the turns that it gets."""
+
+    def __init__(self, engine: EngineAPI, number: int, session_within_s: float) -> None:
+        self.number = number
+        self.turns: asyncio.Queue[str | None] = asyncio.Queue()
+        """The turns to say; None for the end."""
+        self.heard: asyncio.Queue[_Heard] = asyncio.Queue()
+        self._engine = engine
+        self._within_s = session_within_s
+
+    async def run(self) -> str:
+        """Say all turns, and end the job. Return why not all could be said; empty if all were."""
+        job_id = await self._started()
         if job_id is None:
             return "no job to talk to"
         try:
@@ -50,21 +110,22 @@ class Talk:
         await self._engine.send(cmd.EndJob(job_id, DONE))
         return problem
 
-    async def _job(self) -> str | None:
-        """Wait until the entry function of a test job runs, and return the job's id; None if it is lost."""
+    async def _started(self) -> str | None:
+        """Wait until the job's entry function runs, and return the job's id; None if the job is lost."""
         while True:
-            match await self._heard.get():
-                case ev.JobStarted(job_id=job_id, test_dispatch=number) if number:
+            match await self.heard.get():
+                case ev.JobStarted(job_id=job_id, test_dispatch=number) if number == self.number:
                     return job_id
-                case ev.JobLost() | ev.JobEnded():
-                    return None
+                case ev.JobLost(test_dispatch=number) | ev.JobEnded(test_dispatch=number):
+                    if number == self.number:
+                        return None
                 case _:
                     pass
 
     async def _session(self, job_id: str) -> str:
         """Wait until the job starts a session. Return why it does not; empty if it does."""
         while True:
-            match await self._heard.get():
+            match await self.heard.get():
                 case se.SessionStarted(job_id=its) if its == job_id:
                     return ""
                 case ev.JobEnded(job_id=its) if its == job_id:
@@ -73,7 +134,7 @@ class Talk:
                     pass
 
     async def _say_all(self, job_id: str) -> str:
-        async for text in self._texts():
+        while (text := await self.turns.get()) is not None:
             result = await self._engine.send(cmd.Say(job_id, text))
             if not result.ok:
                 return f"{text!r} was not said: {result.text}"
@@ -84,19 +145,10 @@ class Talk:
     async def _answered(self, job_id: str) -> bool:
         """Wait until a typed turn ends. Return False if the session or the job ends before that."""
         while True:
-            match await self._heard.get():
+            match await self.heard.get():
                 case se.TurnEnded(job_id=its, typed=True) if its == job_id:
                     return True
                 case se.SessionEnded(job_id=its) | ev.JobEnded(job_id=its) if its == job_id:
                     return False
                 case _:
                     pass
-
-    async def _texts(self) -> AsyncIterator[str]:
-        for text in self._turns:
-            if text != STDIN:
-                yield text
-                continue
-            while line := await off_loop(sys.stdin.readline):
-                if line.strip():
-                    yield line.strip()

@@ -18,6 +18,7 @@ from agent_tui.model.errors import InternalError, UserError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.signing import renewed
 from agent_tui.model.wording import duration_text
+from agent_tui.options.prices import Prices
 from agent_tui.processes.pool import Pool
 from agent_tui.processes.process import JobExiting, JobMessage, ProcessEnd, ProcessFailed, SupervisedProcess
 from agent_tui.worker.messages import Assigned, JobProgress, Offer, Reject
@@ -55,6 +56,8 @@ class JobSettings:
     """Time limit of a typed turn, in s."""
     pinned: bool = False
     """Whether the job is pinned to the code that it starts with."""
+    prices: Prices = field(default_factory=dict)
+    """What models cost, by the config file."""
 
 
 class JobManager:
@@ -108,7 +111,9 @@ class JobManager:
         settings = self._settings()
         record = JobRecord(job, worker, offer.received_at, generation, offer.answer_by, test)
         record.pinned = settings.pinned
-        record.sessions = JobSessions(job.id, self._emit, self._clock, settings.turn_timeout_s)
+        record.sessions = JobSessions(
+            job.id, self._emit, self._clock, settings.turn_timeout_s, prices=settings.prices
+        )
         self._emit(
             ev.OfferReceived(
                 record.id,

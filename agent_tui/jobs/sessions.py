@@ -16,6 +16,7 @@ from agent_tui.model import session_events as se
 from agent_tui.model.clock import Clock
 from agent_tui.model.errors import UserError
 from agent_tui.model.wording import duration_text
+from agent_tui.options.prices import Prices, cost_of
 
 TURN_TIMEOUT_S = 60.0
 """Default time limit of a typed turn, in s."""
@@ -79,8 +80,10 @@ class JobSessions:
         turn_timeout_s: float = TURN_TIMEOUT_S,
         *,
         settle_s: float = SETTLE_S,
+        prices: Prices | None = None,
     ) -> None:
         self._job_id = job_id
+        self._prices = prices or {}
         self._emit, self._clock = emit, clock
         self._turn_timeout_s, self._settle_s = turn_timeout_s, settle_s
         self._sessions: dict[int, Session] = {}
@@ -182,6 +185,10 @@ class JobSessions:
     @property
     def settle_s(self) -> float:
         return self._settle_s
+
+    def cost(self, model: str, units: Mapping[str, float]) -> float | None:
+        """Return what a model's usage costs, in US dollars; None if its price is not known."""
+        return cost_of(model, units, self._prices)
 
     def now(self) -> float:
         return self._clock.monotonic()
@@ -477,7 +484,7 @@ class Session:
         elif self._turn is not None:
             self._turn.has_reply = True
         if self._turn is not None:
-            self._turn.metrics |= metrics
+            self._turn.metrics = metrics | self._turn.metrics  # of the first answer: what the user waited for
         generation = self.generation
         if role == se.Role.ASSISTANT and self._reply_generation is not None:
             generation, self._reply_generation = self._reply_generation, None
@@ -526,7 +533,9 @@ class Session:
             for kind, figures in usage.items():
                 model = figures.get("model", "") or kind
                 provider = figures.get("provider", "")
-                self._job.emit(se.UsageChanged(*self._key, model, provider, _units(figures)))
+                units = _units(figures)
+                cost = self._job.cost(model, units)
+                self._job.emit(se.UsageChanged(*self._key, model, provider, units, cost))
 
     def _on_prediction(self, value: Data) -> None:
         probability, threshold = value.get("probability", 0.0), value.get("threshold", 0.0)

@@ -71,6 +71,16 @@ class SwapView(Struct, frozen=True, tag=True):
 Entry = MessageView | ToolView | HandoffView | ErrorView | SwapView
 
 
+class Stall(Struct, frozen=True):
+    """A time in which the event loop of the job did not run: no audio, no events, no interruptions."""
+
+    at: float
+    """When it started, in Unix seconds."""
+    ms: float
+    where: str
+    """The line that blocked it, such as `agent.py:12 in entry`; empty if it is not known."""
+
+
 class TurnView(Struct, frozen=True):
     """A turn, with everything that happened in it, in order.
 
@@ -89,6 +99,13 @@ class TurnView(Struct, frozen=True):
     first_delta_at: float | None = None
     usage: Mapping[str, float] = field(default_factory=dict)
     """What models have used during the turn: counts by name, such as input_tokens."""
+    cost: float | None = None
+    """What models have cost during the turn, in US dollars, without those whose price is not known."""
+    stalls: tuple[Stall, ...] = ()
+    memory_before: float | None = None
+    """The memory of the job's process when the turn started, in MB; None if it is not known."""
+    memory_after: float | None = None
+    """The same when the turn ended."""
     ended: se.TurnEnded | None = None
 
     @property
@@ -149,6 +166,31 @@ def changed(sessions: Sessions, event: se.SessionEvent, ts: float) -> Sessions:
         return sessions
     after = {**sessions, key: _HANDLERS[type(event)](session, event, ts)}
     return _bounded(after) if isinstance(event, se.SessionEnded) else after
+
+
+def stalled(sessions: Sessions, job_id: str, stall: Stall) -> Sessions:
+    """Return the sessions after the event loop of a job stalled: the last turns during it contain it."""
+    after = dict(sessions)
+    for key, session in sessions.items():
+        turn = session.turns[-1] if session.turns else None
+        if session.job_id != job_id or session.ended_at is not None or turn is None:
+            continue
+        over = turn.ended is not None and turn.started_at + turn.ended.duration_ms / 1000 < stall.at
+        if turn.started_at <= stall.at + stall.ms / 1000 and not over:
+            after[key] = _with_turn(session, replace(turn, stalls=(*turn.stalls, stall)))
+    return after
+
+
+def measured(sessions: Sessions, event: se.TurnStarted | se.TurnEnded, memory_mb: float | None) -> Sessions:
+    """Return the sessions with the memory of the job's process at the start or the end of a turn."""
+    key = session_key(event.job_id, event.session)
+    session = sessions.get(key)
+    if session is None or memory_mb is None:
+        return sessions
+    turn = _turn(session, event.turn, 0.0)
+    started = isinstance(event, se.TurnStarted)
+    turn = replace(turn, memory_before=memory_mb) if started else replace(turn, memory_after=memory_mb)
+    return {**sessions, key: _with_turn(session, turn)}
 
 
 def _bounded(sessions: dict[str, SessionView]) -> Sessions:
@@ -305,7 +347,10 @@ def _usage(session: SessionView, event: se.UsageChanged, ts: float) -> SessionVi
     used = dict(turn.usage)
     for name, units in event.units.items():
         used[name] = used.get(name, 0.0) + units - (before.units.get(name, 0.0) if before else 0.0)
-    return _with_turn(session, replace(turn, usage=used))
+    cost = turn.cost
+    if event.cost is not None:
+        cost = (cost or 0.0) + event.cost - ((before.cost or 0.0) if before else 0.0)
+    return _with_turn(session, replace(turn, usage=used, cost=cost))
 
 
 def _ended(session: SessionView, event: se.SessionEnded, ts: float) -> SessionView:

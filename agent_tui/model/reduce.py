@@ -9,7 +9,7 @@ from agent_tui.model import conversations, dispatches
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.logs import LogLevel
-from agent_tui.model.session_events import SessionEvent
+from agent_tui.model.session_events import SessionEvent, TurnEnded, TurnStarted
 from agent_tui.model.state import (
     LIVE_PHASES,
     AppState,
@@ -38,6 +38,9 @@ LOADS = 50
 
 BREACHES = 1000
 """Maximum number of breaches that are kept."""
+
+STALL_MS = 100.0
+"""From which round trip of a ping on the event loop of a job counts as blocked, in ms."""
 
 _LOST = frozenset({RegistrationState.BACKING_OFF, RegistrationState.OFFLINE, RegistrationState.REFUSED})
 """States after which a registration counts as a reconnect."""
@@ -314,8 +317,15 @@ def _process_pinged(state: AppState, event: ev.ProcessPinged, ts: float) -> AppS
     before = state.processes.get(event.id)
     if before is None:
         return state
+    sessions = state.sessions
+    if event.ms >= STALL_MS and before.job_id is not None:
+        where = before.blocked_at if before.blocked_since else ""
+        stall = conversations.Stall(ts - event.ms / 1000, event.ms, where)
+        sessions = conversations.stalled(sessions, before.job_id, stall)
     return replace(
-        state, processes={**state.processes, event.id: replace(before, ping_ms=event.ms, blocked_since=0.0)}
+        state,
+        processes={**state.processes, event.id: replace(before, ping_ms=event.ms, blocked_since=0.0)},
+        sessions=sessions,
     )
 
 
@@ -515,7 +525,10 @@ def _trimmed(items: Mapping[K, V], ended: Callable[[V], bool]) -> Mapping[K, V]:
 
 
 def _session(state: AppState, event: SessionEvent, ts: float) -> AppState:
-    return replace(state, sessions=conversations.changed(state.sessions, event, ts))
+    sessions = conversations.changed(state.sessions, event, ts)
+    if isinstance(event, TurnStarted | TurnEnded) and (job := state.jobs.get(event.job_id)) is not None:
+        sessions = conversations.measured(sessions, event, state.memory_of(job).last)
+    return replace(state, sessions=sessions)
 
 
 _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {

@@ -20,6 +20,7 @@ from agent_tui.options.envfiles import (
     relative_path,
 )
 from agent_tui.options.permissions import Permissions, as_mapping
+from agent_tui.options.prices import read_prices
 from agent_tui.options.resolve import OptionError, SourcedValue
 from agent_tui.reading import Pipes, read_file, read_pipe_or_file
 
@@ -32,6 +33,9 @@ SCREEN = "screen"
 
 ALLOW_REMOTE = "allowRemote"
 """The remote hosts on which test jobs may run without a question: a name or a list of names."""
+
+PRICES = "prices"
+"""The table of what models cost."""
 
 MAX_BYTES = 2**18
 _HOST = re.compile(r"[\w.:-]*[^\W_][\w.:-]*")
@@ -106,12 +110,20 @@ def read_environment_and_config(
             raise OptionError(
                 f"{SCREEN} = {screen!r} ({at}) is not a table; write [{SCREEN}], then theme = … below it"
             )
+        prices = read_prices(table.get(PRICES, {}), f"{relative_path(file.path, cwd)}:{lines.get(PRICES, 1)}")
     except OptionError as error:
         return replace(environment, config_file=file.path, config_problem=str(error))
     except Exception as error:  # no config file, however broken, may end agent-tui
         problem = f"cannot use {relative_path(file.path, cwd)}: {type(error).__name__}: {error}"
         return replace(environment, config_file=file.path, config_problem=problem)
-    return replace(environment, config=values, config_file=file.path, screen=screen, allow_remote=hosts)
+    return replace(
+        environment,
+        config=values,
+        config_file=file.path,
+        screen=screen,
+        allow_remote=hosts,
+        prices=prices,
+    )
 
 
 def _hosts(raw: object, where: str) -> tuple[str, ...]:
@@ -135,7 +147,7 @@ def _values(
 ) -> dict[str, SourcedValue]:
     values: dict[str, SourcedValue] = {}
     for name, raw in table.items():
-        if name in (SCREEN, ALLOW_REMOTE):
+        if name in (SCREEN, ALLOW_REMOTE, PRICES):
             continue
         where = f"{relative_path(file.path, cwd)}:{lines.get(name, 1)}"
         if name not in BY_NAME:

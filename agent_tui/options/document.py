@@ -6,6 +6,7 @@ from typing import Any
 from agent_tui.options.configfile import ALLOW_REMOTE
 from agent_tui.options.declare import OPTIONS, DefaultsContext, Option
 from agent_tui.options.permissions import Permissions
+from agent_tui.options.prices import FIELDS
 
 SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 _KEYS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
@@ -18,7 +19,20 @@ _SCREEN = {
         "theme": {"type": "string"},
         "keymap": {"enum": ["vim"]},
         "exports": {"type": "string"},
+        "slow_turn_ms": {"type": "number", "minimum": 0},
+        "slow_part_ms": {"type": "number", "minimum": 0},
+        "slow_stall_ms": {"type": "number", "minimum": 0},
+        "slow_memory_mb": {"type": "number", "minimum": 0},
         "keys": {"type": "object", "additionalProperties": _KEYS},
+    },
+}
+_PRICES = {
+    "description": "What models cost, in US dollars: per million tokens or characters, per minute of audio.",
+    "type": "object",
+    "additionalProperties": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: {"type": "number", "minimum": 0} for name in FIELDS},
     },
 }
 _VARIABLE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
@@ -35,7 +49,7 @@ def schema() -> dict[str, Any]:
             option.name: {"description": option.help, "anyOf": [dict(option.kind.schema), _VARIABLE]}
             for option in OPTIONS
         }
-        | {"screen": _SCREEN, ALLOW_REMOTE: _KEYS | {"description": _ALLOW_REMOTE}},
+        | {"screen": _SCREEN, "prices": _PRICES, ALLOW_REMOTE: _KEYS | {"description": _ALLOW_REMOTE}},
     }
 
 

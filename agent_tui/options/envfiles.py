@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dotenv.parser import parse_stream
 
+from agent_tui.options.prices import Prices
 from agent_tui.options.resolve import SourcedValue
 from agent_tui.reading import Pipes, is_pipe, read_file
 
@@ -57,6 +58,8 @@ class Environment:
     """The config file's table `[screen]`, unchecked: the screen checks it."""
     allow_remote: tuple[str, ...] = ()
     """The config file's `allowRemote`: hosts on which test jobs may run without a question, in lower case."""
+    prices: Prices = field(default_factory=dict)
+    """The config file's table `[prices]`: what models cost."""
     secrets: frozenset[str] = frozenset()
     """The values of variables that a file sets and whose names end like those of secrets, such as `…_KEY`. If
     the process's environment sets such a variable too, both values are included.

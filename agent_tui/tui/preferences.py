@@ -85,7 +85,12 @@ OWN_THEMES = (DARK, LIGHT, HIGH_CONTRAST)
 THEMES = (*BUILTIN_THEMES, *(theme.name for theme in OWN_THEMES))
 
 
-LIMITS = {"slow_turn_ms": "turn_ms", "slow_part_ms": "part_ms"}
+LIMITS = {
+    "slow_turn_ms": "turn_ms",
+    "slow_part_ms": "part_ms",
+    "slow_stall_ms": "stall_ms",
+    "slow_memory_mb": "memory_mb",
+}
 """The keys of the limits, and the fields of `Limits`."""
 
 

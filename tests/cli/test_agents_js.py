@@ -253,6 +253,20 @@ async def test_a_conversation_with_the_talking_example(tmp_path: Path, sdk: Path
     assert (ended["reason"], ended["exit_code"]) == ("all turns said", 0)
 
 
+async def test_four_calls_at_once_with_a_turn_each(tmp_path: Path) -> None:
+    write(project(tmp_path), {"agent.mjs": (AGENTS / "js_talks.mjs").read_text()})
+    code, run = await finished(tmp_path / "agent.mjs", *say("one", "@2 billing"), "--dispatch", 4)
+    assert code == 0, (run.events, run.stderr)
+    answers: dict[int, list[str]] = {}
+    numbers = {each["job_id"]: each["test_dispatch"] for each in run.all("job_started")}
+    for each in run.all("message"):
+        if each["role"] == "assistant" and each["text"] != "Hello!":  # it may come late
+            answers.setdefault(numbers[each["job_id"]], []).append(each["text"])
+    assert {number: len(texts) for number, texts in answers.items()} == {1: 1, 2: 2, 3: 1, 4: 1}
+    assert answers[2][-1] == "It is with billing."
+    assert [each["error"] for each in run.all("turn_ended")] == [None] * 5
+
+
 @each_sdk
 async def test_turns_that_fail_or_hang_do_not_stop_the_next_one(tmp_path: Path, sdk: Path) -> None:
     write(project(tmp_path, sdk=sdk), {"agent.mjs": (AGENTS / "js_talks.mjs").read_text()})

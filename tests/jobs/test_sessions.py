@@ -191,7 +191,7 @@ async def test_other_events_become_ours() -> None:
         se.HandedOff("AJ_1", 1, 0, "a", "b"),
         se.EndOfTurnPredicted("AJ_1", 1, 0, 0.9, 0.5),
         se.SessionFailed("AJ_1", 1, "", "429"),
-        se.UsageChanged("AJ_1", 1, "gpt-5", "openai", {"input_tokens": 412.0}),
+        se.UsageChanged("AJ_1", 1, "gpt-5", "openai", {"input_tokens": 412.0}, 412 * 1.25 / 1e6),
     ]
 
 

@@ -11,9 +11,12 @@ from agent_tui.model.conversations import (
     MessageView,
     Sessions,
     SessionView,
+    Stall,
     SwapView,
     ToolView,
     changed,
+    measured,
+    stalled,
 )
 
 KEY = ("AJ_1", 1)
@@ -111,6 +114,37 @@ def test_a_turn_has_what_was_typed_and_what_its_models_used() -> None:
     session = after(used(100.0), started, used(140.0), used(7.0, "tts"), again, used(141.0))
     assert [turn.text for turn in session.turns] == ["one", "two"]
     assert [turn.usage for turn in session.turns] == [{"input_tokens": 47.0}, {"input_tokens": 1.0}]
+
+
+def test_a_turn_has_what_its_models_cost_without_those_whose_price_is_not_known() -> None:
+    def used(cost: float | None, model: str = "gpt-5") -> se.UsageChanged:
+        return se.UsageChanged(*KEY, model, "openai", {"input_tokens": 1.0}, cost)
+
+    started = se.TurnStarted(*KEY, 1, True, 1, "one")
+    again = replace(started, turn=2, text="two")
+    session = after(used(0.5), started, used(0.75), used(None, "tts"), again, used(None, "tts"))
+    assert [turn.cost for turn in session.turns] == [0.25, None]
+
+
+def test_a_stall_belongs_to_the_turns_during_it() -> None:
+    one = se.TurnStarted(*KEY, 1, True, 1, "one")
+    session = after(one, se.TurnEnded(*KEY, 1, True, 1000.0, None, {}))
+    (turn,) = session.turns
+    ended_at = turn.started_at + 1.0
+    sessions = {session.key: session}
+    for at, ms, seen in ((ended_at - 0.5, 300.0, 1), (ended_at + 1, 300.0, 0), (turn.started_at - 9, 1.0, 0)):
+        found = stalled(sessions, KEY[0], Stall(at, ms, "agent.py:12"))[session.key].turns[0].stalls
+        assert len(found) == seen
+    assert stalled(sessions, "another", Stall(ended_at, 1.0, "")) == sessions
+
+
+def test_a_turn_has_the_memory_of_its_process_before_and_after_it() -> None:
+    sessions = {(session := after(se.TurnStarted(*KEY, 1, True, 1, "one"))).key: session}
+    started, ended = se.TurnStarted(*KEY, 1, True, 1), se.TurnEnded(*KEY, 1, True, 1.0, None, {})
+    sessions = measured(measured(sessions, started, 24.0), ended, 31.0)  # type: ignore[assignment]
+    (turn,) = sessions[session.key].turns
+    assert (turn.memory_before, turn.memory_after) == (24.0, 31.0)
+    assert measured(sessions, ended, None) == sessions
 
 
 def test_an_ended_session_stays_and_the_oldest_are_dropped() -> None:

@@ -5,22 +5,37 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from rich.cells import cell_len
 
 from agent_tui.logs.sanitise import printable
 from agent_tui.model import session_events as se
 from agent_tui.model.conversations import (
+    Entry,
     ErrorView,
     HandoffView,
     MessageView,
     SessionView,
+    Stall,
     SwapView,
     ToolView,
     TurnView,
 )
 from agent_tui.tui.widgets.context_text import context_lines
+from agent_tui.tui.widgets.talk_notes import head_line
 from agent_tui.tui.widgets.talk_rows import TalkRows
-from agent_tui.tui.widgets.talk_steps import Limits, Step, figures, step_rows, tone_of, waterfall
+from agent_tui.tui.widgets.talk_steps import (
+    MS_WIDTH,
+    NAME_WIDTH,
+    OVERLAP,
+    REST,
+    Limits,
+    Step,
+    figures,
+    step_rows,
+    tone_of,
+    waterfall,
+)
 from agent_tui.tui.widgets.talk_text import (
     FOLDED_CHARACTERS,
     LABEL,
@@ -258,8 +273,94 @@ def test_a_latency_that_is_not_reported_is_a_gap_with_its_name() -> None:
     line = plain(figures(spoken, Limits(), 100))
     assert line == "├ end of turn – ├ LLM 312 ├ TTS – ├ rest 548 ┤ 0.86 s"
     rows = [plain(row) for row in step_rows(spoken, Limits(), 60)]
-    assert rows[0] == "end of turn    not reported"
+    assert rows[0] == "end of turn          not reported"
     assert "312 ms" in rows[1]
+    assert rows[-1].startswith("rest ")
+
+
+def spoken(*entries: Entry, **metrics: float) -> TurnView:
+    """Return a spoken turn whose user stopped speaking at `T0`, and which started 0.44 s later."""
+    said = MessageView(T0 + 0.44, se.Role.USER, "any room?", False, 1, {}, stopped_speaking_at=T0)
+    latencies = {"end_of_turn_delay": 410.0, "on_user_turn_completed_delay": 30.0, **metrics}
+    return TurnView(
+        1, False, T0 + 0.44, 1, entries=(said, *entries), ended=ended(5000.0, None, "", **latencies)
+    )
+
+
+def test_the_rest_of_a_spoken_turn_is_named_and_the_steps_add_up_to_the_whole() -> None:
+    fall = waterfall(spoken(llm_ttft=200.0, llm_ttfs=240.0, tts_ttfb=100.0, e2e=800.0))
+    assert [(each.name, each.ms) for each in fall.steps] == [
+        ("end of turn", 410.0),
+        ("turn hook", 30.0),
+        ("LLM", 200.0),
+        ("first sentence", 40.0),
+        ("TTS", 100.0),
+        (REST, 20.0),
+    ]
+    assert sum(each.ms or 0.0 for each in fall.steps) == fall.answered == 800.0
+
+
+def test_tools_of_a_spoken_turn_have_the_time_of_the_llm_call_before_them() -> None:
+    called = tool(0.6, 120.0)
+    fall = waterfall(spoken(called, tool(3.0, 5.0), llm_ttft=200.0, tts_ttfb=100.0, e2e=1040.0))
+    names = ["end of turn", "turn hook", "LLM", "find_rooms", "LLM", "TTS", REST]
+    assert [each.name for each in fall.steps] == names  # without the call after the answer
+    assert [round(each.ms or 0.0) for each in fall.steps] == [410, 30, 160, 120, 200, 100, 20]
+    untimed = waterfall(spoken(tool(0.7, None), llm_ttft=200.0, tts_ttfb=100.0, e2e=1040.0))
+    assert [each.name for each in untimed.steps][2:4] == ["LLM, find_rooms", "LLM"]
+    assert round(untimed.steps[2].ms or 0.0) == 260
+
+
+def test_an_llm_that_starts_before_the_turn_ends_overlaps() -> None:
+    fall = waterfall(spoken(llm_ttft=400.0, tts_ttfb=100.0, e2e=600.0))
+    assert fall.steps[-1] == Step(OVERLAP, 600.0, -340.0)
+    assert sum(each.ms or 0.0 for each in fall.steps) == fall.answered
+    assert [each.start for each in fall.steps[2:4]] == [100.0, 500.0]
+    rows = [plain(row) for row in step_rows(spoken(llm_ttft=400.0, tts_ttfb=100.0, e2e=600.0), Limits(), 60)]
+    assert rows[-1].split() == ["overlap", "-340", "ms"]
+
+
+def test_stalls_and_memory_are_on_the_axis_of_the_turn() -> None:
+    view = replace(
+        turn(end=ended(1000.0, 500.0)),
+        stalls=(Stall(T0 + 0.5, 250.0, "agent.py:12 in entry"),),
+        memory_before=24.0,
+        memory_after=31.4,
+    )
+    assert "┤ 0.50 s · ▲blocked 250 · done 1.00 s" in plain(figures(view, Limits(), 100))
+    *_, stall, memory = (plain(row) for row in step_rows(view, Limits(), 90))
+    assert stall.split("  ")[0] == "▲event loop blocked"
+    assert stall.index("━") == pytest.approx(NAME_WIDTH + MS_WIDTH + 2 + 59 / 2, abs=1)
+    assert stall.count("━") == 15
+    assert "250 ms" in stall
+    assert memory.split() == ["memory", "24", "→", "31", "MB"]
+    assert "▲▲" in plain(list(step_rows(view, Limits(memory_mb=3.0), 90))[-1])
+    assert "▲" not in plain(figures(view, Limits(stall_ms=0), 100))
+
+
+def test_the_cost_of_a_turn_follows_its_tokens() -> None:
+    view = turn(end=ended(300.0, 200.0), usage={"input_tokens": 400.0, "output_tokens": 12.0})
+    for cost, shown in (
+        (None, "412 tok"),
+        (0.0004, "412 tok $0.0004"),
+        (2.5, "412 tok $2.50"),
+        (1e-6, "412 tok <$0.0001"),
+    ):
+        assert plain(figures(replace(view, cost=cost), Limits(), 100)).endswith(f"done 0.30 s · {shown}")
+
+
+def test_the_cost_of_a_session_says_whether_it_is_all() -> None:
+    known = se.UsageChanged(*KEY, "gpt-5", "openai", {"input_tokens": 1000.0}, 0.0125)
+    view = SessionView(*KEY, T0, "desk", True, 1, "listening", usage={"gpt-5": known})
+    assert plain(head_line(view, 1, 100)).endswith("1,000 tok $0.0125")
+    unknown = se.UsageChanged(*KEY, "voice", "", {"characters_count": 40.0})
+    some = replace(view, usage={"gpt-5": known, "voice": unknown})
+    assert plain(head_line(some, 1, 100)).endswith("1,000 tok ≥$0.0125")
+
+
+def test_a_narrow_line_has_the_longest_steps() -> None:
+    view = spoken(llm_ttft=200.0, llm_ttfs=240.0, tts_ttfb=100.0, e2e=800.0)
+    assert plain(figures(view, Limits(), 60)) == "├ end of turn 410 ├ LLM 200 ├ TTS 100 ┤ 0.80 s"
 
 
 def test_a_spoken_turn_without_any_latency_has_no_waterfall() -> None:

@@ -6,6 +6,7 @@ from agent_tui.model.conversations import SessionView
 from agent_tui.model.events import ProcessState
 from agent_tui.model.state import LIVE_PHASES, AppState, JobView
 from agent_tui.tui.widgets.processes import Entry
+from agent_tui.tui.widgets.talk_steps import dollars
 from agent_tui.tui.widgets.text import Line, Part, Span, Tone, fit, grouped, joined, one_line, part
 
 NEEDED = {"livekit-agents": ((1, 5, 17), "1.5.17"), "agents-js": ((1, 5, 0), "1.5")}
@@ -118,7 +119,9 @@ def _used(session: SessionView) -> Line:
     )
     costs = [each.cost for each in session.usage.values() if each.cost is not None]
     shown = [f"{grouped(tokens)} tok"] if tokens else []
-    shown += [f"${sum(costs):.4f}"] if costs else []
+    if costs and sum(costs):
+        some = any(each.cost is None and any(each.units.values()) for each in session.usage.values())
+        shown.append(f"{'≥' if some else ''}{dollars(sum(costs))}")
     return (Span(" ".join(shown), Tone.DIM),) if shown else ()
 
 
