@@ -1,5 +1,8 @@
 """An agent that talks without keys: its LLM is a script. Run it with `make talk`, and type to it.
 
+While you talk, change the instructions, `find_rooms`, or `ROOMS`, and save: the next turn runs on that code.
+The script below is the session's LLM, which stays the one with which the session started (docs/swap.md).
+
 Replace `ScriptedLLM()` by your model, such as `openai.LLM()`, and the rest stays as it is.
 """
 
@@ -51,6 +54,7 @@ class ScriptedStream(llm.LLMStream):
         said = next(
             (i.text_content or "" for i in reversed(items) if i.type == "message" and i.role == "user"), ""
         )
+        told = next((i.text_content or "" for i in items if i.type == "message" and i.role == "system"), "")
         output = items[-1] if items and items[-1].type == "function_call_output" else None
         day = next((day for day in ROOMS if day in said.lower()), "")
         if output is not None:
@@ -68,7 +72,7 @@ class ScriptedStream(llm.LLMStream):
         elif not said:
             await self._say("Good evening, this is the front desk. How can I help you?")
         else:
-            await self._say(f"You said: {said} Ask me for a room on Friday or Saturday.")
+            await self._say(f"You said: {said} Ask me for a room on Friday or Saturday. My orders: {told}")
         usage = llm.CompletionUsage(
             completion_tokens=12, prompt_tokens=40 + 9 * len(items), total_tokens=52 + 9 * len(items)
         )

@@ -66,6 +66,9 @@ class SwapView(Struct, frozen=True, tag=True):
     notes: tuple[str, ...]
     duration_ms: float
     changed: tuple[str, ...] = ()
+    """The first changed line of each file that differs."""
+    known: int = 0
+    """How many of the notes the last swap of the session had too; they are the last ones."""
 
 
 Entry = MessageView | ToolView | HandoffView | ErrorView | SwapView
@@ -311,14 +314,18 @@ def _swap_waiting(session: SessionView, event: se.SwapWaiting, ts: float) -> Ses
 
 
 def _swapped(session: SessionView, event: se.Swapped, ts: float) -> SessionView:
+    before = session.last_swap.notes if session.last_swap is not None else ()
+    new = tuple(each for each in event.notes if each not in before)
+    known = tuple(each for each in event.notes if each in before)
     swap = SwapView(
         ts,
         event.from_generation,
         event.to_generation,
         event.reached,
-        event.notes,
+        new + known,
         event.duration_ms,
         event.changed,
+        len(known),
     )
     after = _with_entry(session, event.turn, swap, ts, sum(map(len, event.notes)))
     kept = event.reached is se.SwapReach.NONE

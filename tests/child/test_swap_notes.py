@@ -60,6 +60,17 @@ def test_classes_are_compared_without_comments() -> None:
     assert class_changed(AGENT.encode(), AGENT.replace("n = 1", "n = 2").encode(), "Desk")
 
 
+@pytest.mark.parametrize(("old", "new"), [("return 1", "return 2"), ("LIMIT = 1", "LIMIT = 2")])
+def test_what_a_class_uses_counts_as_its_code(old: str, new: str) -> None:
+    text = (
+        "LIMIT = 1\nclass Model:\n  def chat(self): return Stream()\n"
+        "class Stream:\n  def run(self): return helper()\ndef helper(): return 1 + LIMIT\n"
+    )
+    text = text.replace("return 1 + LIMIT", "return LIMIT") if "LIMIT" in old else text
+    assert class_changed(text.encode(), text.replace(old, new).encode(), "Model")
+    assert not class_changed(text.encode(), f"{text}class Other: pass".encode(), "Model")
+
+
 def test_files_that_are_not_python_have_no_notes() -> None:
     assert entry_notes(b"(", b")", "entry", "agent.py") == []
     assert unchanged_values(b"(", b")") == {}

@@ -82,8 +82,13 @@ async def conversation(file: Path, *flags: object) -> AsyncIterator[Talk]:
 
 
 @each_sdk()
-async def test_a_conversation_over_ten_saves(sdk_python: Path, tmp_path: Path) -> None:
+async def test_twenty_turns_over_ten_saves(sdk_python: Path, tmp_path: Path) -> None:
     async with talking(tmp_path, sdk_python) as talk:
+
+        async def hi() -> None:
+            """Say something that calls no tool: the history has all turns, and one set of instructions."""
+            assert await talk.say("hi") == f"{talk.turn} instructions two of reception"
+
         assert await talk.say("hi") == "1 instructions one of reception"
         assert await talk.say("facts") == (
             "facts one 1 label one base one 10 1 | instructions one of reception"
@@ -93,12 +98,13 @@ async def test_a_conversation_over_ten_saves(sdk_python: Path, tmp_path: Path) -
         assert (swapped["from_generation"], swapped["to_generation"], swapped["turn"]) == (1, 2, 2)
         assert swapped["reached"] == "all"
         assert swapped["notes"] == ["agent.py:11 calls was created again"]
-        assert await talk.say("hi") == "3 instructions two of reception"
+        await hi()
 
         swapped = await talk.swap(("facts one", "facts two"))
         assert await talk.say("facts") == (
             "facts two 2 label one base one 10 1 | instructions two of reception"
         )
+        await hi()
 
         added = (
             "    @function_tool\n    async def added(self) -> str:\n        'Do.'\n        return 'added'\n"
@@ -106,22 +112,26 @@ async def test_a_conversation_over_ten_saves(sdk_python: Path, tmp_path: Path) -
         before = "    @function_tool\n    async def slow"
         await talk.swap((before, added + before))
         assert await talk.say("added") == "added | instructions two of reception"
+        await hi()
 
         await talk.swap((added, ""))
-        assert (await talk.say("added")).startswith("6 instructions two")
+        assert (await talk.say("added")).startswith("8 instructions two")
 
         swapped = await talk.swap(("10", "20"), name="prices.py")
         assert swapped["reached"] == "all"
         assert "base one 20 1 |" in await talk.say("facts")
+        await hi()
 
         await talk.swap(("label one", "label two"), ("base one", "base two"))
         assert "3 label one" not in (said := await talk.say("facts"))
         assert said.startswith("facts two 4 label two base two 20 1 |")
+        await hi()
 
         talk.save(("class Desk", "class ("))
         await talk.run.until("generation_failed", generation=talk.generation)
         assert (await talk.say("facts")).startswith("facts two 5 ")
         assert talk.generations()[talk.turn] == talk.generation - 1
+        await hi()
 
         swapped = await talk.swap(
             ("class (", "class Renamed"), ("Desk(", "Renamed("), ("facts two", "facts three")
@@ -129,17 +139,23 @@ async def test_a_conversation_over_ten_saves(sdk_python: Path, tmp_path: Path) -
         assert swapped["reached"] == "none"
         assert "class Desk is not in agent.py any more: its agent keeps its code" in swapped["notes"]
         assert (await talk.say("facts")).startswith("facts two 6 ")
+        await hi()
 
         swapped = await talk.swap(("class Renamed", "class Desk"), ("Renamed(", "Desk("))
         assert swapped["reached"] == "all"
         assert (await talk.say("facts")).startswith("facts three 7 ")
+        await hi()
 
         swapped = await talk.swap(("    label =", "    __slots__ = ('a', 'b')\n    label ="))
         assert swapped["reached"] == "all"
         assert any("a new one replaced it" in note for note in swapped["notes"])
         assert [each["to_agent"] for each in talk.run.all("handoff")] == ["desk"]
         assert (await talk.say("facts")).startswith("facts three 8 ")
+        await hi()
+        assert talk.turn == 20
     assert not talk.run.all("job_lost")
+    spoken = [each for each in talk.run.all("message") if each["turn"] and each["role"] == "assistant"]
+    assert [each["generation"] for each in spoken] == list(talk.generations().values())
 
 
 @each_sdk()
@@ -271,3 +287,50 @@ async def test_swapping_back_uses_the_first_modules_again(sdk_python: Path, tmp_
         said = await talk.say("facts")
         assert said == "facts one 3 label one base one 10 1 | instructions one of reception"
         assert talk.generations() == {1: 1, 2: 2, 3: 3}
+
+
+@each_sdk()
+async def test_a_swap_in_the_middle_of_a_handoff(sdk_python: Path, tmp_path: Path) -> None:
+    """The tool that hands over ends as old code, and the agent that it builds gets the new code."""
+    async with talking(tmp_path, sdk_python) as talk:
+        talk.start("transfer")
+        await talk.run.until("agent_state", state="thinking")
+        talk.save(("billing one", "billing two"), ("transfer one", "transfer two"))
+        await talk.run.until("swap_waiting")
+        (tmp_path / "go").touch()
+        assert (await talk.run.until("swapped"))["reached"] == "all"
+        await talk.run.until("handoff", to_agent="billing")
+        await talk.reply()
+        assert talk.run.all("tool_call")[-1]["output"] == "transfer one"
+        assert await talk.say("hi") == "1 billing two"
+
+
+@each_sdk()
+async def test_a_shutdown_while_a_swap_waits(sdk_python: Path, tmp_path: Path) -> None:
+    shutil.copytree(AGENTS / "sdk_swap", tmp_path, dirs_exist_ok=True, ignore=lambda *_: ["__pycache__"])
+    file = tmp_path / "agent.py"
+    arguments = ("--local", "--json", "--port", 0, "--say", "-", "--python", sdk_python)
+    limits = ("--session-end-timeout", "1s", "--shutdown-process-timeout", "1s")  # the tool does not return
+    async with agent_tui(file, *arguments, *limits, cwd=tmp_path) as run:
+        await run.until("message", turn=0)
+        talk = Talk(run, tmp_path, "agent.py")
+        talk.start("slow")
+        await run.until("agent_state", state="thinking")
+        talk.save(("instructions one", "instructions two"))
+        await run.until("swap_waiting")
+        run.process.terminate()
+        assert await run.end() == 143, run.stderr
+    assert not run.all("swapped")
+    (ended,) = run.all("job_ended")
+    assert (ended["status"], ended["generation"]) == ("terminated", 1)
+
+
+@each_sdk()
+async def test_a_pinned_call_keeps_its_code(sdk_python: Path, tmp_path: Path) -> None:
+    async with talking(tmp_path, sdk_python, "--pin") as talk:
+        assert (await talk.run.until("job_pinned"))["generation"] == 1
+        talk.save(("instructions one", "instructions two"))
+        await talk.run.until("generation_ready", generation=2)
+        assert await talk.say("hi") == "1 instructions one of reception"
+        assert talk.generations() == {1: 1}
+    assert not talk.run.all("swapped")

@@ -97,11 +97,13 @@ def test_swaps_are_entries_and_change_the_generation_if_they_reach_something() -
     kept = se.Swapped(*KEY, 0, 1, 2, se.SwapReach.NONE, ("why",), 0.5)
     session = after(waiting, kept)
     assert (session.swap_waits, session.generation) == (None, 1)
-    session = after(kept, se.Swapped(*KEY, 0, 1, 3, se.SwapReach.METHODS, (), 0.5))
+    session = after(kept, se.Swapped(*KEY, 0, 1, 3, se.SwapReach.METHODS, ("why", "new"), 0.5))
+    assert session.last_swap is not None
+    assert (session.last_swap.notes, session.last_swap.known) == (("new", "why"), 1)
     assert session.generation == 3
     assert session.turns[0].entries == (
         SwapView(1.0, 1, 2, se.SwapReach.NONE, ("why",), 0.5),
-        SwapView(2.0, 1, 3, se.SwapReach.METHODS, (), 0.5),
+        SwapView(2.0, 1, 3, se.SwapReach.METHODS, ("new", "why"), 0.5, (), 1),
     )
 
 

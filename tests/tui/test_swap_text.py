@@ -47,7 +47,8 @@ Publish = Callable[[str, str], list[ev.Event]]
                 ),
                 ev.JobPinned(b, "b", 1, pinned=True),
             ],
-            "1 job swapped in part, 1 pinned · not reached: agent.py:9 body of entry() and 1 more",
+            "1 job swapped in part, 1 pinned · not reached: agent.py:9 body of entry() and 1 more"
+            " · R restarts the selected one",
         ),
         (
             lambda a, b: [se.SwapWaiting(each, 1, 1, 2, "find_rooms") for each in (a, b)],

@@ -187,6 +187,14 @@ def test_a_swap_is_a_rule_and_names_what_it_did_not_reach() -> None:
         assert generation_after(swapped) == (1 if reach is se.SwapReach.NONE else 2)
 
 
+def test_notes_that_the_swap_before_had_too_are_counted() -> None:
+    swapped = turn(SwapView(T0, 2, 3, se.SwapReach.ALL, ("a.py:1 x", "userdata", "llm"), 0.5, (), 2))
+    assert texts(turn_blocks(swapped, 1, LOOK))[1:] == [
+        "       not reached: a.py:1 x",
+        "       2 notes as at the swap before",
+    ]
+
+
 def test_a_swap_that_waits_says_for_what() -> None:
     waits = se.SwapWaiting(*KEY, 1, 2, "find_rooms")
     session = SessionView(*KEY, T0, "desk", True, 1, swap_waits=waits, swap_since=T0 - 12)

@@ -42,19 +42,25 @@ def unchanged_values(old: bytes, new: bytes) -> dict[str, int]:
 
 
 def class_changed(old: bytes, new: bytes, qualname: str) -> bool:
-    """Return whether the text of a class differs, ignoring comments and lines."""
+    """Return whether the text of a class differs, or of something that it uses, ignoring comments and lines.
+
+    What it uses are the classes, functions, and constants of its file that it names, directly or not.
+    """
     before, after = _parsed(old), _parsed(new)
     return before is None or after is None or _class_text(before, qualname) != _class_text(after, qualname)
 
 
 def _class_text(tree: ast.Module, qualname: str) -> str:
-    node: Any = tree
-    for name in qualname.split("."):
-        inner = [each for each in node.body if isinstance(each, ast.ClassDef) and each.name == name]
-        if not inner:
-            return ""
-        node = inner[-1]
-    return ast.dump(node)
+    outer = qualname.partition(".")[0]
+    defined = {name: text for name, (text, _) in _assigned(tree).items()}
+    nodes: dict[str, Any] = {each.name: each for each in tree.body if hasattr(each, "name")}
+    defined.update((name, ast.dump(node)) for name, node in nodes.items())
+    used, fresh = set(), {outer} & nodes.keys()
+    while fresh:
+        used |= fresh
+        walked = [each for name in fresh & nodes.keys() for each in ast.walk(nodes[name])]
+        fresh = ({each.id for each in walked if isinstance(each, ast.Name)} & defined.keys()) - used
+    return "\n".join(defined[name] for name in sorted(used))
 
 
 class _Started:

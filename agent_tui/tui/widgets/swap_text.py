@@ -54,8 +54,17 @@ def waits_text(session: SessionView, now: float) -> str:
 
 def note_text(note: str) -> str:
     """Return a note of a swap as a sentence."""
-    note = one_line(note)
-    return note if any(each in note for each in _SENTENCES) else f"not reached: {note}"
+    return f"not reached: {one_line(note)}" if _is_missed(note) else one_line(note)
+
+
+def _is_missed(note: str) -> bool:
+    """Return whether a note names something that was not reached."""
+    return not any(each in note for each in _SENTENCES)
+
+
+def new_notes(swap: SwapView) -> tuple[str, ...]:
+    """Return the notes that the last swap of the session did not have."""
+    return swap.notes[: len(swap.notes) - swap.known]
 
 
 def what_happened(state: AppState) -> str:
@@ -77,7 +86,8 @@ def what_happened(state: AppState) -> str:
         else:
             counts["keeps" if swap is None else "not swapped"] += 1
             hints.add("R restarts" if swap is not None or not _open(job, state) else "U swaps, R restarts")
-        notes += swap.notes if swap is not None else ()
+        if swap is not None:
+            notes += swap.notes if swap.reached is se.SwapReach.NONE else new_notes(swap)
     if not counts:
         return ""
     parts = []
@@ -89,6 +99,8 @@ def what_happened(state: AppState) -> str:
             what = what.replace("waits", "wait", 1)
         parts.append(f"{count if number else counted(count, 'job')} {what}")
     text = ", ".join(parts)
+    if any(map(_is_missed, notes)):
+        hints.add("R restarts")
     if notes:
         more = len(set(notes)) - 1
         text += f" · {note_text(notes[0])}{f' and {more} more' if more else ''}"

@@ -19,7 +19,7 @@ from agent_tui.model.conversations import (
     TurnView,
 )
 from agent_tui.tui.widgets.log_text import clock
-from agent_tui.tui.widgets.swap_text import note_text, waits_text
+from agent_tui.tui.widgets.swap_text import new_notes, note_text, waits_text
 from agent_tui.tui.widgets.talk_steps import DEFAULT_LIMITS, Limits, figures, step_rows, waterfall
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, counted, duration, milliseconds, one_line
 
@@ -120,7 +120,10 @@ def _swap(key: str, swap: SwapView, look: Look) -> Block:
     if swap.changed and swap.reached is not se.SwapReach.NONE:
         text += f" ({one_line(', '.join(swap.changed))})"
     notes = [note_text(each) for each in swap.notes]
-    rows = [row for note in notes for row in rows_of(note, look.width - LABEL)]
+    shown = [note_text(each) for each in new_notes(swap)]
+    if swap.known:
+        shown.append(f"{counted(swap.known, 'note')} as at the swap before")
+    rows = [row for note in shown for row in rows_of(note, look.width - LABEL)]
     lines = (_rule(text, look.width), *(_indented((Span(row, Tone.DIM),)) for row in rows))
     return Block(key, lines, "\n".join((text, *notes)))
 

@@ -46,6 +46,13 @@ class Desk(Base):
         return Billing(), "with billing"
 
     @function_tool
+    async def transfer(self):
+        """Wait for a file, and then hand over."""
+        while not Path(__file__).with_name("go").exists():
+            await asyncio.sleep(0.02)
+        return Billing(), "transfer one"
+
+    @function_tool
     async def ask(self) -> str:
         """Run a task that talks to the user."""
         return await Question()
