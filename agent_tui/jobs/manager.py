@@ -205,6 +205,7 @@ class JobManager:
         if record.end_request is not None or record.exiting is not None or record.crash is not None:
             return f"job {job_id} is already ending"
         record.restarting = reason
+        record.sessions.cancel_swap()
         record.termination_due = not self._settings().fake_job
         self._emit(ev.JobRestarting(record.id, record.room, record.process.generation, reason))
         record.process.shutdown(reason)
@@ -564,6 +565,7 @@ class JobManager:
         if record.end_request is not None:
             return
         record.end_request, record.end_requested_by = (status, reason), by
+        record.sessions.cancel_swap()
         waiting = self._assignments.get(record.id)
         if waiting is not None and not waiting.done():
             waiting.set_result(False)

@@ -180,7 +180,7 @@ def _tool_called(e: se.ToolCalled) -> str:
 def _swap_waiting(e: se.SwapWaiting) -> str:
     what = f"session {e.session} of job {e.job_id}"
     if not e.to_generation:
-        return f"  the swap of {what} was cancelled: the job is pinned"
+        return f"  the swap of {what} was cancelled"
     return f"  the swap of {what} to generation {e.to_generation} waits for {e.tool or 'a tool'}"
 
 

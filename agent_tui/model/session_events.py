@@ -187,7 +187,7 @@ class SwapWaiting(Struct, frozen=True):
     """The session gets the code of a generation once `tool` has returned.
 
     `tool` is empty if the SDK does not report which one runs. A `to_generation` of 0 means that the swap was
-    cancelled: the job was pinned.
+    cancelled: the job was pinned, or ends.
     """
 
     job_id: str

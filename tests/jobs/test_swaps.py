@@ -119,6 +119,18 @@ async def test_a_pin_cancels_a_swap_that_waits() -> None:
         assert bench.told(se.SwapWaiting)[-1] == se.SwapWaiting("AJ_1", 1, 0, 0, "")
 
 
+async def test_the_end_of_a_job_cancels_a_swap_that_waits() -> None:
+    async with bench_of() as bench:
+        child, reloads = await talking(bench), Reloads(bench)
+        reloads.switch(2)
+        child.say(ch.SwapWaits(1, 2, "find_rooms"))
+        await until(lambda: bench.told(se.SwapWaiting))
+        bench.manager.end("AJ_1", ev.JobStatus.TERMINATED, "by the user")
+        assert bench.told(se.SwapWaiting)[-1] == se.SwapWaiting("AJ_1", 1, 0, 0, "")
+        await until(lambda: child.told(ch.Shutdown))
+        assert [type(each) for each in child.sent[-2:]] == [ch.SwapCode, ch.Shutdown]
+
+
 async def test_a_swap_on_request() -> None:
     async with bench_of() as bench:
         child, reloads = await talking(bench), Reloads(bench, ev.OnReload.KEEP)
