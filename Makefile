@@ -6,6 +6,8 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 PIP := -m pip --disable-pip-version-check --quiet
 SDKS := .venvs/sdk-old/.done .venvs/sdk-new/.done .venvs/js/.done .venvs/node-22/.done .venvs/node-24/.done
 TESTS ?= tests
+# Compiled tests are kept, so that each worker does not compile all of them.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run talk test check wheel format lock clean
 
@@ -23,11 +25,18 @@ test: $(VENV)/.done sdks ## set up, then run all tests
 	$(BIN)/python -m pytest -n 3 --dist worksteal $(TESTS)
 
 check: ## run everything that CI runs
-	$(MAKE) --jobs 2 --output-sync lint sdks
+	$(MAKE) --jobs 3 --output-sync lint sdks compiled
 	$(MAKE) test
 
 .PHONY: sdks
 sdks: $(SDKS)
+
+# Tests as their workers load them, with pytest's asserts; downloads leave time for it. What fails here fails
+# in `test`, which prints it.
+.PHONY: compiled
+compiled: $(VENV)/.done
+	$(BIN)/python -m compileall -q agent_tui
+	$(BIN)/python -m pytest --collect-only -q $(TESTS) >/dev/null || true
 
 .PHONY: lint
 lint: $(VENV)/.done ## check formatting, lint rules, types, and layers
