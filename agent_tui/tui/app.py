@@ -37,6 +37,7 @@ from agent_tui.tui.command_line import completions
 from agent_tui.tui.preferences import DARK, OWN_THEMES, Preferences, default_exports, remapped
 from agent_tui.tui.screens.page import Follower
 from agent_tui.tui.summary import summary
+from agent_tui.tui.talk_stream import TalkStream
 from agent_tui.tui.terminal import ControlCharacters
 from agent_tui.tui.ui_state_keeper import UiStateKeeper
 from agent_tui.tui.widgets.breaches import Breaches
@@ -175,6 +176,7 @@ class AgentTuiApp(App[int]):
         """Published with the state after each paint."""
         self.notices: deque[Notice] = deque(maxlen=NOTICES)
         """The last notices; the status line shows the newest."""
+        self._talk_stream = TalkStream(self)
         self._ticks = 0
         self._settling = 0
 
@@ -314,6 +316,8 @@ class AgentTuiApp(App[int]):
             self._notify_tuned(before)
             self._notify_loaded(before)
         self.painted.publish(self.state)
+        if self.state.sessions and self._engine is not None:
+            self._talk_stream.look()
         if self._talk and self.state.sessions:
             self._show_first_talk(next(iter(self.state.sessions.values())).job_id)
         if self._first_dispatch and self.state.is_ready_for_tests(self.in_force.num_idle_processes):

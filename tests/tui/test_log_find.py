@@ -94,9 +94,9 @@ async def test_a_match_in_a_folded_record_unfolds_it() -> None:
 async def test_a_regular_expression_is_searched_and_an_invalid_one_reported() -> None:
     async with host(size=(120, 15)) as (app, pilot):
         app.count(0, 50)
-        help = app.pane.query_one("#log-find .prompt-help", Static)
         await pilot.press("slash", *"line 4[35]", "ctrl+r")
         await pilot.pause()
+        help = app.pane.query_one("#log-find .prompt-help", Static)
         assert (len(app.view.rows.index.matches), app.view.selected) == (2, 45)
         await pilot.press(*"[")
         await pilot.pause()

@@ -5,6 +5,8 @@ import dataclasses
 import pytest
 from msgspec.structs import replace
 from textual.app import App, ComposeResult
+from textual.coordinate import Coordinate
+from textual.widgets import DataTable
 
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
@@ -15,14 +17,16 @@ from agent_tui.tui.widgets.endings import signal_name
 from agent_tui.tui.widgets.processes import (
     COLUMNS,
     ENDED_SHOWN,
+    Entry,
     Processes,
     columns_of,
     entries,
+    key_of,
     memory_cell,
     ordered,
     row,
 )
-from agent_tui.tui.widgets.table import Order, layout
+from agent_tui.tui.widgets.table import Order, Row, layout
 from agent_tui.tui.widgets.text import Span, Tone
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
@@ -296,7 +300,7 @@ async def test_clicks_on_a_header_sort_descending_ascending_and_not_at_all() -> 
         assert [line["pid"] for line in shown_rows(table)] == usual
 
 
-async def test_hidden_rows_are_updated_when_they_scroll_into_view() -> None:
+async def test_hidden_rows_are_computed_when_they_scroll_into_view(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = FakeEngine()
     histories.idle(engine)
     for number in range(60):
@@ -308,13 +312,21 @@ async def test_hidden_rows_are_updated_when_they_scroll_into_view() -> None:
         await pilot.pause()
         for number in range(60):
             engine.publish(ev.ProcessMeasured(f"x{number:02}", 700.0))
+        computed: list[str] = []
+        row_of = table.row_of
+
+        def counted(entry: Entry, state: AppState, now: float) -> Row:
+            computed.append(key_of(entry))
+            return row_of(entry, state, now)
+
+        monkeypatch.setattr(table, "row_of", counted)
         show(table, engine, later=1.0)
-        assert sum("700M" in line["rss"] for line in shown_rows(table)) < 20
+        assert len(computed) < 20
         table.scroll_to(y=45, animate=False)
         await pilot.pause()
         await pilot.pause()
-        first = int(table.scroll_y)
-        assert all("700M" in line["rss"] for line in shown_rows(table)[first : first + 8])
+        painted = [table.render_line(y).text for y in range(1, 9)]
+        assert all("700M" in line for line in painted), painted
 
 
 def test_S_skips_hidden_columns() -> None:
@@ -376,13 +388,36 @@ async def test_unchanged_rows_are_left_alone(monkeypatch: pytest.MonkeyPatch) ->
         table = app.query_one(Processes)
         show(table, engine)
         await pilot.pause()
-        updated: list[tuple[str, str]] = []
-        monkeypatch.setattr(table, "update_cell", lambda r, c, v, **k: updated.append((r, c)))
+        painted: list[int] = []
+        monkeypatch.setattr(table, "refresh_row", painted.append)
         table.show(engine.bus.state, engine.clock.time())
-        assert updated == []
+        assert painted == []
         engine.publish(ev.ProcessMeasured("p2", 400.0))
         table.show(engine.bus.state, engine.clock.time())
-        assert updated == [("p2", "mem")]
+        assert painted == [table.get_row_index("p2")]
+
+
+async def test_a_line_looks_as_the_base_class_would_paint_it() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    engine.publish(histories.process("dead", 9998, ENDED, reason="漢" * 40, signal=9))
+    app = Host()
+    async with app.run_test(size=(120, 24)) as pilot:
+        table = app.query_one(Processes)
+        for focused in (True, False):
+            app.screen.set_focus(table if focused else None)
+            for theme in ("textual-dark", "textual-light"):
+                app.theme = theme
+                show(table, engine)
+                table.move_cursor(row=2, animate=False)
+                await pilot.hover(Processes, offset=(4, 5))
+                await pilot.pause()
+                ours = [table.render_line(y) for y in range(table.size.height)]
+                for row in range(table.row_count):
+                    for column, text in enumerate(table.get_row_at(row)):
+                        table.update_cell_at(Coordinate(row, column), text)
+                theirs = [DataTable.render_line(table, y) for y in range(table.size.height)]
+                assert [list(line) for line in ours] == [list(line) for line in theirs]
 
 
 async def test_outside_text_stays_text_in_every_theme() -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
@@ -87,13 +86,10 @@ class CommandBar(Horizontal):
         self._past: list[str] = []
         self._past_at = 0
 
-    def compose(self) -> ComposeResult:
-        yield Static(":", id="command-sign", markup=False)
-        yield self._field
-        yield self._note
-
     def open(self) -> None:
         """Show the line and move the focus into it."""
+        if not self._field.is_attached:
+            self.mount(Static(":", id="command-sign", markup=False), self._field, self._note)
         if not self.has_class("-open"):
             self._before = self.screen.focused
         self._typed, self._at, self._past_at = "", -1, len(self._past)

@@ -8,7 +8,6 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
 from textual.style import Style
-from textual.widgets import Static
 
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model.commands import DumpStacks
@@ -26,6 +25,7 @@ from agent_tui.tui.widgets.detail_text import (
     no_talk,
     stacks_of,
 )
+from agent_tui.tui.widgets.line_text import LineText
 from agent_tui.tui.widgets.memory_plot import Levels
 from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tui.widgets.processes import Entry, key_of
@@ -33,7 +33,7 @@ from agent_tui.tui.widgets.source import Frame
 from agent_tui.tui.widgets.stack_rows import top_frame
 from agent_tui.tui.widgets.talk_notes import sessions_of, why_none
 from agent_tui.tui.widgets.talk_pane import TalkPane
-from agent_tui.tui.widgets.text import MUTED, Line, clip, to_contents
+from agent_tui.tui.widgets.text import MUTED, Line, clip
 
 PAINT_S = 0.5
 """Time between paints of the same row and tab."""
@@ -74,7 +74,7 @@ class Detail(Vertical):
         self.engine: EngineAPI | None = None
         """The engine's API for log lines and stacks; None until the engine runs."""
         self._tab = Tab.TALK
-        self._text = Static(id="detail-text", markup=False)
+        self._text = LineText(id="detail-text")
         self._scroll = VerticalScroll(self._text, id="detail-scroll")
         self._state = AppState()
         self._now = 0.0
@@ -180,9 +180,8 @@ class Detail(Vertical):
         lines = self._lines(width, self._scroll.size.height)
         if lines != self._shown:
             follows = self._tab is Tab.LOGS and self._scroll.is_vertical_scroll_end
-            same_height = self._shown is not None and len(lines) == len(self._shown)
             self._shown = lines
-            self._text.update(to_contents(lines), layout=not same_height)  # a layout repaints the screen
+            self._text.show(lines)
             if follows:
                 self.call_after_refresh(self._scroll.scroll_end, animate=False)
 

@@ -141,7 +141,7 @@ def _process(process: ProcessView, state: AppState, now: float, width: int) -> t
     facts = [
         ("process", f"{process.id} pid {process.pid or NONE}"),
         ("generation", str(process.generation) if process.generation else ""),
-        ("age", duration((process.since if ended else now) - process.started)),
+        ("age", duration((process.since if ended else now) - process.started, whole_minutes=not ended)),
         ("reason", process.reason or ""),
         ("memory", ", ".join(sizes)),
     ]

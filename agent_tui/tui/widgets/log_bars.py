@@ -7,7 +7,6 @@ from typing import ClassVar
 from rich.cells import cell_len
 from rich.text import Text
 from textual import events
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
@@ -216,17 +215,14 @@ class LogPrompt(Horizontal):
         self._note = Static(help, classes="prompt-help", markup=False)
         self._before: Widget | None = None
 
-    def compose(self) -> ComposeResult:
-        yield Static(f" {self._word} ", classes="prompt-word", markup=False)
-        yield self.field
-        yield self._note
-
     @property
     def is_open(self) -> bool:
         return self.has_class("-open")
 
     def open(self) -> None:
         """Show the prompt and focus its input."""
+        if not self.field.is_attached:
+            self.mount(Static(f" {self._word} ", classes="prompt-word", markup=False), self.field, self._note)
         if not self.is_open:
             self._before = self.screen.focused
         self.say("")

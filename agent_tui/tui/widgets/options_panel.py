@@ -45,35 +45,40 @@ class OptionsPanel(VerticalScroll):
 
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
-        self._rows = {option.name: LiveRow(option) for option in LIVE}
+        self._rows: dict[str, LiveRow] = {}
+        """By option name; created when the panel is first shown, because they are most of the first frame."""
         self._fixed = Static("", id="options-fixed", markup=False)
         self._painted = Content()
         self._resolution: Resolution | None = None
         self._stopping = False
+        self._http_url: str | None = None
 
     def compose(self) -> ComposeResult:
-        yield from self._rows.values()
         yield self._fixed
 
-    def on_mount(self) -> None:
-        self._paint()
+    async def on_show(self) -> None:
+        if not self._rows:
+            self._rows = {option.name: LiveRow(option) for option in LIVE}
+            await self.mount_all(self._rows.values(), before=self._fixed)
+            self._paint()
 
     def show(self, state: AppState, now: float) -> None:
         """Show the options in effect, which keeps what the user is typing. While agent-tui is stopping, they
         cannot be edited.
         """
-        self._rows["port"].show_fact(f"listening on {state.http_url}" if state.http_url else "")
-        shown = (state.settings.resolution, bool(state.stopping))
-        if shown != (self._resolution, self._stopping):
-            self._resolution, self._stopping = shown
+        shown = (state.settings.resolution, bool(state.stopping), state.http_url)
+        if shown != (self._resolution, self._stopping, self._http_url):
+            self._resolution, self._stopping, self._http_url = shown
             self._paint()
 
     def _paint(self) -> None:
-        if not self.is_mounted or self._resolution is None:
+        if self._resolution is None:
             return
         for row in self._rows.values():
             row.show_value(self._resolution)
             row.disabled = self._stopping
+        if "port" in self._rows:
+            self._rows["port"].show_fact(f"listening on {self._http_url}" if self._http_url else "")
         count = edited(self._resolution)
         self.border_title = f"Options · {count} edited" if count else "Options"
         content = not_live(self._resolution)

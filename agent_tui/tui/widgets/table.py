@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import ClassVar, Generic, TypeVar
 
+from rich.segment import Segment
+from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.strip import Strip
 from textual.widgets import DataTable
 
 from agent_tui.model.state import AppState
@@ -19,7 +22,7 @@ from agent_tui.tui.widgets.text import Span, Tone, pad
 E = TypeVar("E")
 
 PAINT_S = 0.5
-"""Time between paints; a change of one cell renders all rows, so changes are collected."""
+"""Time between paints: rows are computed and compared, so changes are collected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +86,12 @@ _CLASSES = {Tone.DIM: "table--dim", Tone.GOOD: "table--good"} | {
 }
 
 
-class _First(Text):
-    """The first cell of a row, with the key of its entry."""
+class _Key(Text):
+    """What the base class has of a row: the key of its entry."""
 
-    key = ""
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self.key = key
 
 
 class Table(DataTable[Text], Listing, Generic[E]):
@@ -128,7 +133,13 @@ class Table(DataTable[Text], Listing, Generic[E]):
         self._painted: float | None = None
         self._columns_shown: tuple[tuple[Column, int], ...] = ()
         self._order: tuple[str, ...] = ()
+        """The keys of the rows, from top to bottom."""
+        self._keys: set[str] = set()
+        self._entries: Mapping[str, E] = {}
         self._cells: dict[str, Row] = {}
+        """The cells of the rows that have been visible, as they were last painted."""
+        self._strips: dict[str, tuple[Row, tuple[object, ...], Strip]] = {}
+        """What was painted: the cells, how the row looks apart from them, and the line."""
         self._placed: str | None = None
         self._chosen: str | None = None
         self._by = Order()
@@ -200,7 +211,7 @@ class Table(DataTable[Text], Listing, Generic[E]):
     def choose(self, key: str) -> None:
         """Move the cursor to the row with that key, once there is one."""
         self._chosen = self._placed = key
-        if key in self._cells:
+        if key in self._keys:
             self.move_cursor(row=self.get_row_index(key), animate=False)
 
     def on_resize(self, event: events.Resize) -> None:
@@ -223,45 +234,97 @@ class Table(DataTable[Text], Listing, Generic[E]):
             return
         self._painted = self._now
         self._note_choice()
-        shown = self.entries_of(self._state, self._by)
-        rows = {key: self.row_of(entry, self._state, self._now) for key, entry in shown.items()}
-        if self.filter:
-            texts = {key: " ".join(span.text for span in cells.values()) for key, cells in rows.items()}
-            rows = {key: cells for key, cells in rows.items() if self.keeps(texts[key])}
+        self._entries = shown = self.entries_of(self._state, self._by)
+        keys = tuple(key for key in shown if not self.filter or self._passes(key))
         if columns != self._columns_shown:
             self._lay_out(columns)
-        self._add_and_remove(rows)
-        self._arrange(tuple(rows))
-        self._update(rows)
-        self.note_count(len(rows), len(shown))
-        self.border_subtitle = Content("" if shown else self.EMPTY)
+        self._add_and_remove(keys)
+        self._arrange(keys)
+        self._update()
+        self.note_count(len(keys), len(shown))
+        subtitle = Content("" if shown else self.EMPTY)
+        if subtitle != self.border_subtitle:
+            self.border_subtitle = subtitle
+
+    def _passes(self, key: str) -> bool:
+        return self.keeps(" ".join(span.text for span in self._row(key).values()))
+
+    def _row(self, key: str) -> Row:
+        return self.row_of(self._entries[key], self._state, self._now)
 
     def _lay_out(self, columns: tuple[tuple[Column, int], ...]) -> None:
         self.clear(columns=True)
-        self._columns_shown, self._cells, self._order = columns, {}, ()
+        self._columns_shown, self._order = columns, ()
+        self._keys.clear()
+        self._cells.clear()
+        self._strips.clear()
         for column, width in columns:
             label = Text(pad(self._by.label(column.key), width, right=column.right), no_wrap=True)
             self.add_column(label, width=width + 1, key=column.key)
 
-    def _add_and_remove(self, rows: dict[str, Row]) -> None:
-        for gone in self._cells.keys() - rows.keys():
+    def _add_and_remove(self, keys: Sequence[str]) -> None:
+        """Add and remove rows. A row of the base class has only a key: `render_line` paints the cells."""
+        for gone in self._keys.difference(keys):
             self.remove_row(gone)
-            del self._cells[gone]
-        for key in rows.keys() - self._cells.keys():
-            cells = self._cells[key] = rows[key]
-            self.add_row(*self._texts(key, cells), key=key)
+            self._keys.remove(gone)
+            self._cells.pop(gone, None)
+            self._strips.pop(gone, None)
+        for key in keys:
+            if key not in self._keys:
+                self._keys.add(key)
+                self.add_row(_Key(key), key=key)
 
-    def _update(self, rows: dict[str, Row]) -> None:
-        """Update the visible rows only: a changed cell is expensive, and there may be hundreds of rows."""
+    def _update(self) -> None:
+        """Compute the visible rows, and refresh those whose cells have changed."""
         first = int(self.scroll_y)
-        for key in self._order[first : first + self.size.height]:
-            before, cells = self._cells[key], rows[key]
-            if before == cells:
-                continue
-            for (column, _), text in zip(self._columns_shown, self._texts(key, cells), strict=True):
-                if before[column.key] != cells[column.key]:
-                    self.update_cell(key, column.key, text)
-            self._cells[key] = cells
+        for number, key in enumerate(self._order[first : first + self.size.height], first):
+            cells = self._row(key)
+            if cells != self._cells.get(key):
+                self._cells[key] = cells
+                self.refresh_row(number)
+
+    def get_row_at(self, row_index: int) -> list[Text]:
+        """Return the texts of a row, in the order of the columns."""
+        key = self._order[row_index]
+        cells = self._cells.get(key) or self._row(key)
+        return [self._text(cells[column.key], column, width) for column, width in self._columns_shown]
+
+    def render_line(self, y: int) -> Strip:
+        """Paint one line. Painting a row again costs nothing while its cells are the same.
+
+        The base class paints all rows again when one cell changes, and lays out each cell with Rich.
+        """
+        number = y - self.header_height + int(self.scroll_y)
+        if y < self.header_height or number >= len(self._order):
+            return super().render_line(y)
+        key = self._order[number]
+        cells = self._cells.get(key)
+        if cells is None:
+            cells = self._cells[key] = self._row(key)
+        hovers = number == self.hover_row and self._show_hover_cursor
+        look = (number, number == self.cursor_row, hovers, self.size.width, self.rich_style)
+        cached = self._strips.get(key)
+        if cached is None or cached[0] is not cells or cached[1] != look:
+            cached = self._strips[key] = (cells, look, self._strip(cells, *look))
+        return cached[2]
+
+    def _strip(self, cells: Row, number: int, points: bool, hovers: bool, width: int, style: Style) -> Strip:
+        css = self.cursor_foreground_priority == "css", self.cursor_background_priority == "css"
+        before, after = self._get_styles_to_render_cell(
+            False, False, False, hovers, points, self.show_cursor, self._show_hover_cursor, *css
+        )
+        segments: list[Segment] = []
+        for at, (column, room) in enumerate(self._columns_shown):
+            text = self._text(cells[column.key], column, room)
+            blank = style + Style.from_meta({"row": number, "column": at}) + before + after
+            inside = blank + text.style + after if isinstance(text.style, Style) else blank
+            segments += (Segment(text.plain, inside), Segment(" ", blank))
+        meta = Style.from_meta({"row": number, "column": 0, "out_of_bounds": True})
+        return Strip(segments).adjust_cell_length(width, style + before + meta).simplify()
+
+    def notify_style_update(self) -> None:
+        self._strips.clear()
+        super().notify_style_update()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
@@ -275,7 +338,7 @@ class Table(DataTable[Text], Listing, Generic[E]):
             places = {key: place for place, key in enumerate(order)}
             self.sort(self._columns_shown[0][0].key, key=lambda cell: places[cell.key])
         before = self.chosen
-        if self._chosen not in self._cells:
+        if self._chosen not in self._keys:
             self._chosen = None
         wanted = self._chosen or (order[0] if order else None)
         if wanted is not None and before != wanted:
@@ -292,16 +355,7 @@ class Table(DataTable[Text], Listing, Generic[E]):
     @property
     def chosen(self) -> str | None:
         """The key of the row under the cursor; None if there is none."""
-        if not self.is_valid_row_index(self.cursor_row):
-            return None
-        first = self.get_row_at(self.cursor_row)[0]
-        return first.key if isinstance(first, _First) else None
-
-    def _texts(self, key: str, cells: Row) -> Sequence[Text]:
-        texts = [self._text(cells[column.key], column, width) for column, width in self._columns_shown]
-        first = _First(texts[0].plain, style=texts[0].style, no_wrap=True)
-        first.key = key
-        return [first, *texts[1:]]
+        return self._order[self.cursor_row] if self.is_valid_row_index(self.cursor_row) else None
 
     def _text(self, span: Span, column: Column, width: int) -> Text:
         name = _CLASSES.get(span.tone)

@@ -157,6 +157,11 @@ class TalkPane(Vertical):
         self.view.show(session, now, first_hint(session, state) if session is not None else "")
         self._paint_head()
 
+    def show_again(self, state: AppState, now: float) -> None:
+        """Show a newer state of the same job."""
+        if self._job_id:
+            self.show(state, now, self._job_id)
+
     def _choose(self, sessions: tuple[SessionView, ...]) -> SessionView | None:
         """Return the session to show. A session that the user is typing to is not replaced."""
         of_key = {each.key: each for each in sessions}
