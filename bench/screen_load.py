@@ -3,7 +3,10 @@
 Simulates 50 job processes whose memory, CPU, and pings change each second. `ui.py` runs it on a pseudo
 terminal.
 
-    python bench/screen_load.py RESULT.json [--processes 50] [--seconds 10]
+    python bench/screen_load.py RESULT.json [--processes 50] [--seconds 10] [--talk TURNS]
+
+With `--talk`, it instead types turns to a simulated session while these processes change. It measures the
+time from Enter to the command, and from the text of a reply to the write to the terminal.
 """
 
 import argparse
@@ -13,13 +16,21 @@ import random
 import statistics
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+from textual.events import Key
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
+from agent_tui.model import session_events as se
 from agent_tui.model.child import ProcessKind
 from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.widgets.processes import Processes
+from agent_tui.tui.widgets.talk_pane import TalkPane
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
 
@@ -87,11 +98,97 @@ async def measure(app: AgentTuiApp, engine: FakeEngine, processes: int, seconds:
     }
 
 
+class Watch:
+    """Notes when the screen sends a command, and when a word is in what it writes to the terminal."""
+
+    def __init__(self, app: AgentTuiApp, engine: FakeEngine) -> None:
+        self._seen = asyncio.Event()
+        self._word = ""
+        self._at = 0.0
+        send, driver = engine.send, app._driver
+        assert driver is not None
+        write = driver.write
+
+        async def noted_send(command: cmd.Command) -> cmd.CommandResult:
+            self._note()
+            return await send(command)
+
+        def noted_write(data: str) -> None:
+            write(data)
+            if self._word and self._word in data:
+                self._note()
+
+        engine.send = noted_send  # type: ignore[method-assign]
+        driver.write = noted_write  # type: ignore[method-assign]
+
+    def _note(self) -> None:
+        self._at = time.perf_counter()
+        self._seen.set()
+
+    async def took(self, act: Callable[[], object], word: str = "") -> float:
+        """Return the ms from the act to the next command, or to the word."""
+        self._seen.clear()
+        self._word = word
+        begin = time.perf_counter()
+        act()
+        async with asyncio.timeout(10):
+            await self._seen.wait()
+        self._word = ""
+        return (self._at - begin) * 1000
+
+
+async def converse(app: AgentTuiApp, engine: FakeEngine, processes: int, turns: int) -> dict[str, float]:
+    """Measure typed turns and streamed replies, in ms. Each reply is a word that occurs once."""
+    histories.talk(engine)
+    running = asyncio.create_task(app.run_async())
+    while app.state is not engine.state:  # noqa: ASYNC110
+        await asyncio.sleep(0.05)
+    job = engine.state.jobs[histories.TALKING]
+    app.panel(Processes).choose(job.process_id or "")
+    changing = asyncio.create_task(change(engine, processes, random.Random(7)))
+    await asyncio.sleep(2)
+    pane, watch, rng = app.screen.query_one(TalkPane), Watch(app, engine), random.Random(7)
+    left: list[float] = []
+    painted: list[float] = []
+    for turn in range(5, 5 + turns):
+        pane.type()
+        pane.input.value = f"turn {turn}"
+        left.append(await watch.took(lambda: app.post_message(Key("enter", "\r"))))
+        engine.publish(se.TurnStarted(histories.TALKING, 1, turn, True, 2, f"turn {turn}"))
+        await asyncio.sleep(0.2 + rng.random() / 5)
+        word = f"reply{turn}x"
+        delta = se.MessageDelta(histories.TALKING, 1, turn, word)
+        painted.append(await watch.took(partial(engine.publish, delta), word))
+        engine.publish(
+            histories.said(turn, se.Role.ASSISTANT, word),
+            se.TurnEnded(histories.TALKING, 1, turn, True, 300.0, 200.0, {}),
+        )
+    changing.cancel()
+    app.exit(0)
+    await running
+    await app.ended()
+    named = {"command": spread(left), "painted": spread(painted)}
+    return {
+        "turns": turns,
+        **{f"{what}_{name}_ms": ms for what, each in named.items() for name, ms in each.items()},
+    }
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {
+        "median": statistics.median(ordered),
+        "p95": ordered[int(len(ordered) * 0.95)],
+        "max": ordered[-1],
+    }
+
+
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("result", type=Path)
     parser.add_argument("--processes", type=int, default=50)
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--talk", type=int, metavar="TURNS", default=0)
     options = parser.parse_args()
     engine = FakeEngine()
     fill(engine, options.processes)
@@ -99,7 +196,11 @@ async def main() -> None:
     async def make() -> FakeEngine:
         return engine
 
-    found = await measure(AgentTuiApp(make), engine, options.processes, options.seconds)
+    app = AgentTuiApp(make)
+    if options.talk:
+        found = await converse(app, engine, options.processes, options.talk)
+    else:
+        found = await measure(app, engine, options.processes, options.seconds)
     options.result.write_text(json.dumps(found))
 
 

@@ -62,8 +62,10 @@ def server() -> Iterator[dict[str, str]]:
     assert process.stdout is not None
     facts = json.loads(process.stdout.readline())
     try:
+        # A user's second start finds the bytecode.
+        usual = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
         yield {
-            **os.environ,
+            **usual,
             "LIVEKIT_URL": facts["url"],
             "LIVEKIT_API_KEY": facts["api_key"],
             "LIVEKIT_API_SECRET": facts["api_secret"],

@@ -23,6 +23,7 @@ class Terminal:
         self._host, client = pty.openpty()
         fcntl.ioctl(client, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         environ = {**environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"}
+        environ.pop("PYTHONDONTWRITEBYTECODE", None)  # a user's second start finds the bytecode
         self.begin = time.perf_counter()
         self.process = subprocess.Popen(
             command,

@@ -34,6 +34,7 @@ from agent_tui.model.state import AppState
 from agent_tui.options.declare import ServerOptions
 from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider, ActionRequested, Place
 from agent_tui.tui.command_line import completions
+from agent_tui.tui.compositor import with_rows
 from agent_tui.tui.preferences import DARK, OWN_THEMES, Preferences, default_exports, remapped
 from agent_tui.tui.screens.page import Follower
 from agent_tui.tui.summary import summary
@@ -56,6 +57,7 @@ from agent_tui.tui.widgets.talk_pane import TalkPane
 from agent_tui.tui.widgets.text import one_line
 
 if TYPE_CHECKING:  # what the first frame does not need
+    from textual.screen import Screen
     from textual.worker import Worker
 
     from agent_tui.tui.action_handlers import ActionHandlers
@@ -185,6 +187,9 @@ class AgentTuiApp(App[int]):
 
         usual = super().get_driver_class()
         return Terminal if usual in Terminal.__bases__ else usual
+
+    def get_default_screen(self) -> "Screen[object]":
+        return with_rows(super().get_default_screen())
 
     def get_css_variables(self) -> dict[str, str]:
         variables = super().get_css_variables()

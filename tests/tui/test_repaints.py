@@ -2,12 +2,14 @@
 
 import pytest
 from textual._compositor import Compositor
+from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.screen import Screen
 
 from agent_tui.model import events as ev
 from agent_tui.model import session_events as se
 from agent_tui.tui.app import CLOCK_TICKS, AgentTuiApp
+from agent_tui.tui.compositor import RowCompositor
 from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.detail_text import Tab
 from agent_tui.tui.widgets.header import SAMPLE_S, SAMPLES
@@ -135,3 +137,19 @@ async def test_streamed_text_does_not_wait_for_a_tick(monkeypatch: pytest.Monkey
         assert shown is not engine.state
         engine.publish(se.SessionEnded(TALKING, 1, "done"))
         await until(lambda: not engine.bus._subscriptions)  # nothing wakes up for it any more
+
+
+async def test_changed_rows_are_painted_as_textual_would_paint_them() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
+        await pilot.pause()
+        compositor = app.screen._compositor
+        assert isinstance(compositor, RowCompositor)
+        rows = {0, 1, 4, 5, 17, 30, 39}
+        crop = Region(0, 0, 120, 40)
+        ours = compositor._render_chops(crop, rows.__contains__)
+        theirs = Compositor._render_chops(compositor, crop, rows.__contains__)
+        for row in range(40):
+            both = [{at: strip and list(strip) for at, strip in each[row].items()} for each in (ours, theirs)]
+            assert both[0] == (both[1] if row in rows else dict.fromkeys(both[1]))
