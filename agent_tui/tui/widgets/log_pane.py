@@ -14,7 +14,6 @@ from textual.widgets import Input
 from agent_tui.logs.ring import CAPACITY
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import AppState
-from agent_tui.tui.screens.log_pages import LogFilters
 from agent_tui.tui.widgets.log_bars import FindInput, LogPrompt, LogTitle, PromptInput, Title
 from agent_tui.tui.widgets.log_filter import NOTHING, Chosen, chips, parse, without
 from agent_tui.tui.widgets.log_text import EXAMPLES, clock, parse_time
@@ -293,6 +292,7 @@ class LogPane(Vertical):
 
     def action_log_filters(self) -> None:
         """Open the page of log filters; its choices take effect at once."""
+        from agent_tui.tui.screens.log_pages import LogFilters
 
         def choose(chosen: Chosen) -> None:
             self.chosen = chosen

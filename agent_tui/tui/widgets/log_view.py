@@ -14,7 +14,6 @@ from textual.strip import Strip
 
 from agent_tui.logs.ring import CAPACITY
 from agent_tui.model.logs import LogLevel, LogLine
-from agent_tui.tui.screens.log_pages import LogRecord
 from agent_tui.tui.widgets.log_filter import LogFilter
 from agent_tui.tui.widgets.log_painter import SELECTED, STYLES, LogPainter
 from agent_tui.tui.widgets.log_rows import AT_ONCE, SLICE, LogRows
@@ -350,7 +349,12 @@ class LogView(ScrollView, can_focus=True):
     def action_open(self) -> None:
         """Open the selected record, or else the lowest one in view."""
         if (line := self.current) is not None:
-            self.app.push_screen(LogRecord(line))
+            self._open(line)
+
+    def _open(self, line: LogLine) -> None:
+        from agent_tui.tui.screens.log_pages import LogRecord
+
+        self.app.push_screen(LogRecord(line))
 
     def action_fold(self) -> None:
         """Fold or unfold the selected record, or else the lowest one in view."""
@@ -437,7 +441,7 @@ class LogView(ScrollView, can_focus=True):
         if not dragged and cell in fold_cells(line, part, columns, folded=folded, wrap=wrap):
             self.toggle_fold(line)
         elif event.chain == 2:
-            self.app.push_screen(LogRecord(line))
+            self._open(line)
 
     # -- painting --------------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from textual import on
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -11,11 +10,11 @@ from textual.message import Message
 from textual.widgets import Static
 
 from agent_tui.model.state import AppState
-from agent_tui.tui.widgets.option_row import LiveRow
 from agent_tui.tui.widgets.option_text import LIVE, edited, not_live
 
 if TYPE_CHECKING:
     from agent_tui.options.resolve import Resolution
+    from agent_tui.tui.widgets.option_row import LiveRow
 
 
 class OptionsPanel(VerticalScroll):
@@ -58,6 +57,8 @@ class OptionsPanel(VerticalScroll):
 
     async def on_show(self) -> None:
         if not self._rows:
+            from agent_tui.tui.widgets.option_row import LiveRow
+
             self._rows = {option.name: LiveRow(option) for option in LIVE}
             await self.mount_all(self._rows.values(), before=self._fixed)
             self._paint()
@@ -91,7 +92,6 @@ class OptionsPanel(VerticalScroll):
         if name in self._rows:
             self._rows[name].fail(text)
 
-    @on(LiveRow.Wanted)
-    def _wanted(self, event: LiveRow.Wanted) -> None:
+    def on_live_row_wanted(self, event: "LiveRow.Wanted") -> None:
         event.stop()
         self.post_message(self.Edited(event.name, event.value))
