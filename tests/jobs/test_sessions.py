@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from agent_tui.jobs.session_protocol import NEEDS_PROJECT, failure_of
 from agent_tui.jobs.sessions import JobSessions
 from agent_tui.model import child as ch
 from agent_tui.model import session_events as se
@@ -289,7 +290,7 @@ async def test_turns_go_on_while_a_swap_waits_for_a_tool_or_gets_no_answer(
     bench.job.say("one")
     assert [text for _, text in bench.inputs] == ["one"]
     bench.respond("1")
-    monkeypatch.setattr("agent_tui.jobs.sessions.SWAP_S", 0.0)
+    monkeypatch.setattr("agent_tui.jobs.session.SWAP_S", 0.0)
     bench.job.swap(3, {})
     bench.job.say("two")
     assert len(bench.inputs) == 1
@@ -312,3 +313,25 @@ async def test_sessions_that_start_after_a_swap_have_its_generation_until_the_jo
     bench.job.receive(ch.SessionStarted(2, "talker", True))
     bench.start(generation=3)
     assert [each.generation for each in bench.all(se.SessionStarted)] == [1, 2, 3]
+
+
+LLM_ERROR = (
+    "type='llm_error' timestamp=1795894040.156092 label='{label}' "
+    "error=APIConnectionError('Connection error.', body=None, retryable=True) recoverable={retries}"
+)
+SHOWN = "Connection error (APIConnectionError)"
+INFERENCE = "livekit.agents.inference.llm.LLM"
+
+
+@pytest.mark.parametrize(
+    ("message", "component", "error"),
+    [
+        ("429", "", "429"),
+        (LLM_ERROR.format(label="openai.LLM", retries=True), "llm", f"{SHOWN} · retrying"),
+        (LLM_ERROR.format(label="openai.LLM", retries=False), "llm", SHOWN),
+        (LLM_ERROR.format(label=INFERENCE, retries=False), "llm", f"{SHOWN} · {NEEDS_PROJECT}"),
+        ("type='stt_error' timestamp=1 label='x' error=odd recoverable=False", "stt", "odd"),
+    ],
+)
+def test_an_error_of_a_component_has_its_cause_first(message: str, component: str, error: str) -> None:
+    assert failure_of(message) == (component, error)

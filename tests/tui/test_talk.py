@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from textual import events
 from textual.pilot import Pilot
 from textual.widgets import Static
@@ -25,7 +26,7 @@ from agent_tui.tui.widgets.log_view import LogView
 from agent_tui.tui.widgets.processes import Processes, entries
 from agent_tui.tui.widgets.status_line import StatusLine
 from agent_tui.tui.widgets.talk_input import NEWLINE
-from agent_tui.tui.widgets.talk_notes import head_line, why_none
+from agent_tui.tui.widgets.talk_notes import head_line, why_none, why_none_of_job
 from agent_tui.tui.widgets.talk_pane import TalkPane
 from agent_tui.tui.widgets.talk_steps import Limits
 from agent_tui.tui.widgets.text import Line
@@ -527,14 +528,27 @@ def test_why_there_is_no_conversation() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     assert reason(engine, None).startswith("Select a call")
-    assert reason(engine, "p4").startswith("No call here.")
+    assert reason(engine, "p4").startswith("ValueError: no. The test job failed")
     assert reason(engine) == (
         "The entry function has not started an AgentSession. Talk to the agent here once it has."
     )
-    assert reason(engine, "p3").startswith("The job ended without an AgentSession")
+    assert reason(engine, "p3") == reason(engine, "p4")
     with_media = FakeEngine()
     histories.busy(with_media, histories.LOCAL)
     assert "c copies a link" in reason(with_media)
+
+
+def test_a_test_job_that_failed_is_the_reason() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    last = list(engine.state.jobs.values())[-1]
+    failed = replace(last, test_dispatch=1, status=ev.JobStatus.FAILED, reason="KeyError: KEY")
+    state = replace(engine.state, jobs={**engine.state.jobs, last.id: failed})
+    text = why_none(entries(engine.state)["p4"], state)
+    succeeded = replace(engine.state, jobs={last.id: replace(failed, status=ev.JobStatus.SUCCESS)})
+    assert why_none(entries(engine.state)["p4"], succeeded).startswith("No call here.")
+    assert text.startswith("KeyError: KEY. The test job failed")
+    assert why_none_of_job(last.id, state) == text
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import re
 
 from agent_tui.model.conversations import SessionView
-from agent_tui.model.events import ProcessState
+from agent_tui.model.events import JobStatus, ProcessState
 from agent_tui.model.state import LIVE_PHASES, AppState, JobView
 from agent_tui.tui.widgets.processes import Entry
 from agent_tui.tui.widgets.talk_steps import dollars
@@ -37,6 +37,9 @@ def why_none(entry: Entry | None, state: AppState) -> str:
         state_of = getattr(entry, "state", None)
         if entry.job_id and state_of is ProcessState.ENDED:
             return "This job is no longer kept, and neither is its conversation."
+        for last in list(state.jobs.values())[-1:]:
+            if last.test_dispatch and (failed := _failed(last)):
+                return failed
         return "No call here. Select one, or start a test job with d: its conversation appears here."
     return _of_job(job, state)
 
@@ -49,7 +52,19 @@ def why_none_of_job(job_id: str, state: AppState) -> str:
     return _of_job(job, state) if job is not None else "This job is no longer kept, nor is its conversation."
 
 
+def _failed(job: JobView) -> str:
+    """Return why a job failed and what to do; empty if it did not fail."""
+    if job.status is not JobStatus.FAILED:
+        return ""
+    cause = one_line(job.reason, 300) or "No reason was reported"
+    which = "test job" if job.test_dispatch else "job"
+    todo = "its row and ] show the traceback, d starts another one"
+    return f"{cause}. The {which} failed and has no conversation: {todo}."
+
+
 def _of_job(job: JobView, state: AppState) -> str:
+    if failed := _failed(job):
+        return failed
     if job.phase not in LIVE_PHASES:
         return "The job ended without an AgentSession, or its conversation is no longer kept."
     if state.server is not None and state.server.media:
