@@ -24,6 +24,8 @@ from agent_tui.engine.config import RunConfig
 from agent_tui.engine.engine import Engine
 from agent_tui.model import commands as cmd
 from agent_tui.model import session_events as se
+from agent_tui.model.child import ProcessKind
+from agent_tui.model.events import ProcessState
 from agent_tui.options.configfile import read_environment_and_config
 from agent_tui.runtimes.interpreter import find_interpreter
 from agent_tui.runtimes.kinds import AGENTS_JS, detect
@@ -33,6 +35,9 @@ AGENTS = {
     "sdk": rig.ROOT / "tests/agents/sdk_swap/agent.py",
     "js": rig.ROOT / "tests/agents/js_swap/agent.mjs",
 }
+BLANKS = 2
+"""How many blank processes of an agents-js file are ready at each save."""
+
 SAID = "instructions one"
 """What a save changes in the agent's file."""
 
@@ -93,6 +98,8 @@ async def saved(engine: Engine, agent: Path, count: int) -> tuple[list[float], l
     text, swaps, loop = agent.read_text(), Swaps(engine), asyncio.get_running_loop()  # noqa: ASYNC240
     took, inside = [], []
     for number in range(count):
+        while agent.suffix != ".py" and ready_blanks(engine) < BLANKS:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
         new = agent.with_name(f".{agent.name}.new")
         new.write_text(text.replace(SAID, f"instructions {number}"))
         at = loop.time()
@@ -102,6 +109,11 @@ async def saved(engine: Engine, agent: Path, count: int) -> tuple[list[float], l
         inside.append(event.duration_ms)
         await asyncio.sleep(PAUSE_S)
     return took, inside
+
+
+def ready_blanks(engine: Engine) -> int:
+    processes = engine.state.processes.values()
+    return sum(each.kind is ProcessKind.BLANK and each.state is ProcessState.IDLE for each in processes)
 
 
 async def swapped(engine: Engine, job_id: str, agent: Path, count: int) -> list[tuple[int, float]]:

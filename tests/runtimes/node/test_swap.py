@@ -52,6 +52,10 @@ class Swapping:
         self.child.send(ch.SwapCode(self.generation, contents))
 
     async def swapped(self) -> ch.Swapped:
+        """Wait for the result of the last swap, unless it came with a reply."""
+        for message in self.seen:
+            if isinstance(message, ch.Swapped) and message.generation == self.generation:
+                return message
         return await self.until(ch.Swapped)
 
     async def swap(self, *changes: tuple[str, str], name: str = "agent") -> ch.Swapped:
@@ -82,6 +86,13 @@ class Swapping:
                 return self.talk.said()[-1]
 
 
+async def ping(child: ch.Child) -> None:
+    """Keep the job running: the SDK's job process ends 15 s after the last ping."""
+    while True:
+        child.send(ch.Ping(1))
+        await asyncio.sleep(2.5)
+
+
 @asynccontextmanager
 async def swapping(
     folder: Path,
@@ -102,7 +113,9 @@ async def swapping(
         talk = Talk(child)
         async with asyncio.timeout(PATIENCE_S):
             await talk.state("AS_LISTENING")
+        pings = asyncio.create_task(ping(child))
         yield (run := Swapping(child, talk, folder, files, suffix, dict(files)))
+        pings.cancel()
         child.send(ch.Shutdown("enough"))
         await run.until(ch.SessionClosed)
         assert (await ended(child)).exit_code == 0
@@ -183,6 +196,21 @@ async def test_a_swap_waits_for_a_running_tool_and_the_newest_save_wins(tmp_path
         assert (swapped.generation, swapped.reached) == (3, SwapReach.ALL)
         assert (await run.reply(asked)).startswith("slow one base one | instructions ")
         assert await run.say("slow") == "slow three base one | instructions three"
+        assert sum(isinstance(each, ch.Swapped) for each in run.seen) == 1
+
+
+async def test_a_swap_that_waits_can_be_cancelled(tmp_path: Path) -> None:
+    async with swapping(tmp_path) as run:
+        asked = run.talk.send("run_input", text="slow")
+        await run.talk.state("AS_THINKING")
+        run.change(("instructions one", "instructions two"))
+        await run.until(ch.SwapWaits)
+        run.child.send(ch.SwapCode(0, {}))
+        (tmp_path / "go").touch()
+        await run.reply(asked)
+        assert await run.say("hi") == "2 instructions one"
+        assert (await run.swap(("slow one", "slow two"))).reached is SwapReach.ALL
+        assert await run.say("hi") == "3 instructions two"
         assert sum(isinstance(each, ch.Swapped) for each in run.seen) == 1
 
 
