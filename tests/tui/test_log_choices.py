@@ -71,13 +71,13 @@ async def test_going_to_a_time() -> None:
                 LogSource("p1", LogStream.RECORD), LogLevel.INFO, f"line {number}", ts=36_000.0 + 30 * number
             )
         app.log_lines()
-        help = app.pane.query_one("#log-time .prompt-help", Static)
         for typed, line in (("10:15", 30), ("10:20:01", 41), ("-30s", 40), ("+2m", 44)):
             await pilot.press("t", *typed, "enter")
             await pilot.pause()
             assert app.view.selected == line
             assert app.focused is app.view
         await pilot.press("t")
+        help = app.pane.query_one("#log-time .prompt-help", Static)
         for typed, line, message in (
             ("11:30", 99, "no line at or after 11:30:00; the newest is 10:49:30"),
             ("-1h", 0, "no line at or before 09:49:30; the oldest is 10:00:00"),
