@@ -44,6 +44,13 @@ PHRASES = {
     r"in vain": "without success",
     r"for ever": "forever",
     r"shall|whom|thereof|therein|whence": "will; who; the noun",
+    r"(?-i:the tab (Talk|Job|Logs|Memory|Stacks|Options))": "the Talk tab",
+    r"rows that contain a text|find a text": "contains the text you type; find text",
+    r"time-outs?": "timeout",
+    r"in force": "in effect",
+    r"lines? of figures": "waterfall",
+    r"line (in which you|to) type": "input line",
+    r"can be called again": "calling it more than once is safe",
 }
 """Regular expressions, matched as whole words in any case, and what to write in place of each."""
 

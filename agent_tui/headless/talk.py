@@ -13,10 +13,10 @@ from agent_tui.model.wording import duration_text
 from agent_tui.runtimes.threads import off_loop
 
 STDIN = "-"
-"""Stands for all lines of standard input. Each line is a turn."""
+"""Stands for the lines of standard input, each of which is a turn."""
 
-DONE = "all turns said"
-"""The reason that the end of the job has."""
+DONE = "all turns sent"
+"""The job's reason for ending."""
 
 _TO_ONE = re.compile(r"@(\d{1,9})\s+(.*)", re.DOTALL)
 """A turn for one of several test jobs: `@2 any room on Friday?`."""
@@ -25,7 +25,7 @@ _Heard = ev.JobStarted | ev.JobEnded | ev.JobLost | se.SessionStarted | se.Sessi
 
 
 class Talk:
-    """Says turns to the first session of each test job, one after the other, and then ends these jobs.
+    """Sends turns to the first session of each test job, one after the other, then ends these jobs.
 
     The jobs do not wait for each other. A turn `@2 …` is for the second test job only, if there are several.
     """
@@ -33,7 +33,7 @@ class Talk:
     def __init__(
         self, engine: EngineAPI, turns: Iterable[str], session_within_s: float, jobs: int = 1
     ) -> None:
-        """`session_within_s` is how long a job's entry function may take to start a session."""
+        """`session_within_s` is the time limit, in s, for a job's entry function to start a session."""
         self._turns = tuple(turns)
         self._jobs = [_Job(engine, number, session_within_s) for number in range(1, jobs + 1)]
 
@@ -44,7 +44,7 @@ class Talk:
                 job.heard.put_nowait(event)
 
     async def run(self) -> str:
-        """Say all turns. Return why a job did not get all of them; empty if all did."""
+        """Send all turns. Return why a job did not get all of them; empty if all did."""
         reading = asyncio.create_task(self._read(), name="say")
         try:
             problems = await asyncio.gather(*(job.run() for job in self._jobs))
@@ -96,7 +96,7 @@ class _Job:
         self._within_s = session_within_s
 
     async def run(self) -> str:
-        """Say all turns, and end the job. Return why not all could be said; empty if all were."""
+        """Send all turns, and end the job. Return why not all could be sent; empty if all were."""
         job_id = await self._started()
         if job_id is None:
             return "no job to talk to"
@@ -137,7 +137,7 @@ class _Job:
         while (text := await self.turns.get()) is not None:
             result = await self._engine.send(cmd.Say(job_id, text))
             if not result.ok:
-                return f"{text!r} was not said: {result.text}"
+                return f"{text!r} was not sent: {result.text}"
             if not await self._answered(job_id):
                 return ""  # `TurnEnded` has reported why
         return ""

@@ -249,7 +249,7 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     ev.OfferAnswered: _offer_answered,
     ev.JobStarted: _job_started,
     ev.JobConnected: lambda e: (
-        f"  job {e.job_id} joined {e.room} {e.entry_to_connected_ms:.0f} ms after its entry"
+        f"  job {e.job_id} joined {e.room} {e.entry_to_connected_ms:.0f} ms after its entry function started"
     ),
     ev.JobEnded: lambda e: (
         f"{_MARKS[e.status]} job {e.job_id} {_ENDS[e.status]} after {duration_text(e.seconds)}: {e.reason}"

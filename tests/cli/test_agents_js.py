@@ -250,7 +250,7 @@ async def test_a_conversation_with_the_talking_example(tmp_path: Path, sdk: Path
     usage = run.all("usage")[-1]
     assert usage["input_tokens"] > usage["output_tokens"] > 0
     (ended,) = run.all("job_ended")
-    assert (ended["reason"], ended["exit_code"]) == ("all turns said", 0)
+    assert (ended["reason"], ended["exit_code"]) == ("all turns sent", 0)
 
 
 async def test_four_calls_at_once_with_a_turn_each(tmp_path: Path) -> None:

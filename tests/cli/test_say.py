@@ -57,7 +57,7 @@ async def test_three_turns_with_a_tool_call_and_a_handoff(sdk_python: Path) -> N
     shown = "".join(each["text"] for each in run.all("message_delta") if each["turn"] == 1)
     assert shown == "reply 1 to one"
     (ended,) = run.all("job_ended")
-    assert ended["reason"] == "all turns said"
+    assert ended["reason"] == "all turns sent"
 
 
 @each_sdk()
@@ -117,7 +117,7 @@ async def test_twenty_calls_at_once_with_a_turn_each(sdk_python: Path) -> None:
     third = next(each["job_id"] for each in run.all("job_started") if each["test_dispatch"] == 3)
     assert answers.pop(third) == ["reply 1 to one", "It is sunny."]
     assert list(answers.values()) == [["reply 1 to one"]] * 19
-    assert {each["reason"] for each in run.all("job_ended")} == {"all turns said"}
+    assert {each["reason"] for each in run.all("job_ended")} == {"all turns sent"}
 
 
 async def test_a_native_agent_has_no_session() -> None:

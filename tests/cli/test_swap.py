@@ -78,7 +78,7 @@ async def conversation(file: Path, *flags: object) -> AsyncIterator[Talk]:
     assert greetings == ["Hello!"]
     assert len(run.all("session_started")) == 1
     (ended,) = run.all("job_ended")
-    assert (ended["reason"], ended["generation"]) == ("all turns said", 1)
+    assert (ended["reason"], ended["generation"]) == ("all turns sent", 1)
 
 
 @each_sdk()

@@ -220,7 +220,7 @@ def test_an_entry_function_that_does_not_connect() -> None:
     engine.publish(ev.JobConnected("AJ_Zz81kPpQ0sVb", "demo-2", 40.0))
     assert found(engine) == ()
     engine.clock.advance(CONNECTED_WITHIN_S)
-    assert said(only(engine))[0] == "⚠ not connected to room demo-1 for 12 s after its entry"
+    assert said(only(engine))[0] == "⚠ not connected to room demo-1, 12 s after its entry function started"
     engine.publish(ev.JobConnected("AJ_k3Lm9QxTzW2a", "demo-1", 11_000.0))
     assert found(engine) == ()
 

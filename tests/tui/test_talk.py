@@ -433,7 +433,7 @@ async def test_the_page_waits_for_a_session() -> None:
         await painted(app, engine, pilot)
         pane = app.screen.query_one(TalkPane)
         await until(lambda: app.focused is pane.input)
-        assert "Nothing was said yet" in pane.view.render_line(0).text
+        assert "Nothing has been said yet" in pane.view.render_line(0).text
         await pilot.press("escape", "q")
         await until(lambda: len(app.screen_stack) == 1)
 

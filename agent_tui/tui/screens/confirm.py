@@ -71,7 +71,7 @@ class QuitQuestion(Confirm):
     def __init__(self, calls: int) -> None:
         super().__init__(
             f"Quit while {counted(calls, 'call is', 'calls are')} running?",
-            "Quitting ends them gracefully. q again quits, Esc stays; Q quits once they have ended.",
+            "Quitting ends them gracefully. Press q again to quit, Esc to stay. Q waits for them to end.",
             yes="Quit",
             no="Stay",
         )

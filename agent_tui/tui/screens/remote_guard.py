@@ -66,7 +66,7 @@ class RemoteGuard(Page[Answer]):
             yield Static(
                 Content(
                     "This server is not on your machine. It may serve other people, and it may cost "
-                    "money. Yes applies to this run. Always is written into agent-tui.toml, for "
+                    "money. Yes applies to this run. Always is saved in agent-tui.toml, for "
                     "everyone who uses that file."
                 ),
                 markup=False,

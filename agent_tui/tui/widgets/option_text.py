@@ -160,7 +160,9 @@ def help_lines(
         "type": option.kind.expects,
         "applies": APPLIES[option.effect.label],
         "set by": ", ".join((option.flag, *option.environment)),
-        "keys": "→ copies the value to edit it, Backspace sets none" if _is_typed(option) and value else "",
+        "keys": "→ copies the value to edit it, Backspace sets it to empty"
+        if _is_typed(option) and value
+        else "",
     }
     shown = [(name, text) for name, text in facts.items() if text]
     head: Line = (Span(option.name, Tone.STRONG),)

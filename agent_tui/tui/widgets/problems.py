@@ -211,7 +211,7 @@ def _unconnected(state: AppState, now: float, options: ServerOptions) -> Iterato
     others = f"{len(late) - 1} more like it" if len(late) > 1 else ""
     yield Problem(
         f"unconnected {late[0].id}",
-        f"not connected to room {late[0].room} for {duration(now - since)} after its entry",
+        f"not connected to room {late[0].room}, {duration(now - since)} after its entry function started",
         others,
         "call ctx.connect() early in the entry function",
         "s stacks",

@@ -36,7 +36,7 @@ def why_none(entry: Entry | None, state: AppState) -> str:
     if job is None:
         state_of = getattr(entry, "state", None)
         if entry.job_id and state_of is ProcessState.ENDED:
-            return "This job is no longer kept, and neither is its conversation."
+            return "agent-tui no longer keeps this job or its conversation."
         for last in list(state.jobs.values())[-1:]:
             if last.test_dispatch and (failed := _failed(last)):
                 return failed
@@ -49,7 +49,9 @@ def why_none_of_job(job_id: str, state: AppState) -> str:
     if (refused := _unsupported(state)) is not None:
         return refused
     job = state.jobs.get(job_id)
-    return _of_job(job, state) if job is not None else "This job is no longer kept, nor is its conversation."
+    return (
+        _of_job(job, state) if job is not None else "agent-tui no longer keeps this job or its conversation."
+    )
 
 
 def _failed(job: JobView) -> str:
@@ -81,7 +83,7 @@ def _unsupported(state: AppState) -> str | None:
     if runtime == "native":
         return "Native agents have no AgentSession, so there is no conversation. ] shows the job."
     if not state.follows_sessions:
-        return "Sessions are not followed in this run. Start agent-tui with --sessions to talk to the agent."
+        return "agent-tui attaches to no sessions in this run. Start it with --sessions to talk to the agent."
     if runtime in NEEDED:
         oldest, name = NEEDED[runtime]
         if (parsed := _version(version)) and parsed < oldest:
@@ -147,4 +149,4 @@ def first_hint(session: SessionView, state: AppState) -> str:
     has_media = state.server is not None and state.server.media
     if has_media and not session.text_only:
         return "The agent waits for a participant: c copies a link that joins the room. Typing works too."
-    return "Nothing was said yet. Type to the agent below."
+    return "Nothing has been said yet. Type to the agent below."
