@@ -107,15 +107,31 @@ class Swapper:
         async with self._lock:
             if not await self._quiet(generation):
                 return  # a later save replaced it, or no session is open
-            started = time.perf_counter()
-            sessions = self._tap.open_sessions
+            before, sessions, started = self._table, self._tap.open_sessions, time.perf_counter()
             try:
-                found = await self._swap(sources, sessions)
+                # In a thread, like the notes below: both take long enough to be heard as a gap in the audio.
+                table = await asyncio.to_thread(
+                    ModuleTable, self._file, sources, loading.project_paths(), loading.original, before
+                )
+                if not await self._quiet(generation):
+                    return
+                sessions, started = self._tap.open_sessions, time.perf_counter()
+                reach, failures = await self._swap(table, sessions)
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # also SystemExit, which the file may raise
+                took = (time.perf_counter() - started) * 1000
                 found = dict.fromkeys([each.number for each in sessions], (NONE, [self._why(error)]))
-            took = (time.perf_counter() - started) * 1000
+            else:
+                took = (time.perf_counter() - started) * 1000
+                general = await asyncio.to_thread(self._general_notes, table, before)
+                found = {
+                    each.number: (
+                        reach[each.number],
+                        list(dict.fromkeys([*failures, *general, *self._instances(table, each)])),
+                    )
+                    for each in sessions
+                }
             for number, (reached, notes) in found.items():
                 if len(notes) > MOST_NOTES:
                     notes = [*notes[:MOST_NOTES], f"{len(notes) - MOST_NOTES} more"]
@@ -141,11 +157,9 @@ class Swapper:
         return False
 
     async def _swap(
-        self, sources: dict[str, bytes], sessions: list[TappedSession]
-    ) -> dict[int, tuple[str, list[str]]]:
-        """Run the changed modules and change all agents. Return what was reached, with notes, by session."""
-        before = self._table
-        table = ModuleTable(self._file, sources, loading.project_paths(), loading.original, before)
+        self, table: ModuleTable, sessions: list[TappedSession]
+    ) -> tuple[dict[int, str], list[str]]:
+        """Run the changed modules and change all agents. Return what was reached, by session, and notes."""
         with self._capture.aside():
             if table.is_main_new:
                 table.run_main(Captured)
@@ -153,14 +167,7 @@ class Swapper:
         await apply(changes, notes)
         self._table = table
         await self._hand_over(changes, notes, sessions)
-        general = [*notes.values(), *self._general_notes(table, before)]
-        return {
-            each.number: (
-                _reached(each, changes),
-                list(dict.fromkeys([*general, *self._instances(table, each)])),
-            )
-            for each in sessions
-        }
+        return {each.number: _reached(each, changes) for each in sessions}, list(notes.values())
 
     async def _hand_over(
         self, changes: list[Change], notes: dict[int, str], sessions: list[TappedSession]

@@ -47,18 +47,20 @@ class ModuleTable:
         read: Read,
         before: ModuleTable | None,
     ) -> None:
-        """Prepare a table; nothing runs yet.
+        """Prepare a table; nothing runs yet. May be called in a thread, so that the agent's audio goes on.
 
         `sources` has the content of the files that differ from those that `read` returns and `sys.modules`
         was loaded from. `paths` are the project's other files. Modules of `before`, the table in use, are
         kept if neither they nor what they import differ from it.
         """
+        with _lock:
+            loaded = dict(sys.modules)
         self.file = file
         self.sources = dict(sources)
         self.modules: dict[str, types.ModuleType | None] = {}
         """The modules; None for those that have not run."""
         self._read = read
-        self._files = _module_files(file, [*paths, *sources])
+        self._files = _module_files(file, [*paths, *sources], loaded)
         self._builtins = {**vars(builtins), "__import__": self._import}
         old = before.sources if before is not None else {}
         same = {path for path in old if sources.get(path) == old[path]}
@@ -68,10 +70,10 @@ class ModuleTable:
             kept = before.modules.get(name) if before is not None and name not in newer else None
             self.modules[name] = kept
         parents = {parent for name in self.modules for parent in _parents(name)} - self.modules.keys()
-        self.modules |= {name: None for name in parents if name in self._files and name not in sys.modules}
+        self.modules |= {name: None for name in parents if name in self._files and name not in loaded}
         self._shims: dict[str, _PackageShim] = {}
         for name in sorted(parents - self.modules.keys()):
-            if (package := sys.modules.get(name)) is not None:
+            if (package := loaded.get(name)) is not None:
                 self._shims[name] = _PackageShim(package, self.modules)
         for name, module in [*self.modules.items(), *self._shims.items()]:
             parent, _, child = name.rpartition(".")
@@ -256,7 +258,7 @@ def imported_names(content: bytes, package: str) -> set[str]:
     return names | {f"{PROJECT}.{name}" for name in names}
 
 
-def _module_files(file: str, paths: Iterable[str]) -> dict[str, str]:
+def _module_files(file: str, paths: Iterable[str], loaded: Mapping[str, types.ModuleType]) -> dict[str, str]:
     """Return the project's modules: those that are loaded, and those that these files would be.
 
     If two files would be the same module, the last one is.
@@ -271,11 +273,11 @@ def _module_files(file: str, paths: Iterable[str]) -> dict[str, str]:
                 shadows = name.partition(".")[0] in sys.stdlib_module_names
                 if not shadows and all(each.isidentifier() for each in name.split(".")):
                     names[name] = path
-    for name, module in list(sys.modules.items()):
+    for name, module in loaded.items():
         found = getattr(module, "__dict__", {}).get("__file__")  # runs no `__getattr__` of a lazy module
         if isinstance(found, str) and is_project_file(found):
             names.setdefault(name, os.path.abspath(found))
-    return names | {name: file for name in MAIN if name in sys.modules}
+    return names | {name: file for name in MAIN if name in loaded}
 
 
 def _parents(name: str) -> list[str]:
