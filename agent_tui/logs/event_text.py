@@ -133,8 +133,9 @@ def _job_started(e: ev.JobStarted) -> str:
         since = f"{e.offer_to_entry_ms:.0f} ms after its old process ended"
     verb = "restarted" if e.restarts else "started"
     temperature = "warm" if e.warm else "cold"
-    where = f"in {e.room}, generation {e.generation}, pid {e.pid}"
-    return f"▶ job {e.job_id} {verb} {where}, {temperature}, {since}"
+    return (
+        f"▶ {e.room} {verb} · {since} · {temperature} · generation {e.generation} · {e.job_id}, pid {e.pid}"
+    )
 
 
 def _blocked(e: ev.ProcessBlocked) -> str:
@@ -252,7 +253,8 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
         f"  job {e.job_id} joined {e.room} {e.entry_to_connected_ms:.0f} ms after its entry function started"
     ),
     ev.JobEnded: lambda e: (
-        f"{_MARKS[e.status]} job {e.job_id} {_ENDS[e.status]} after {duration_text(e.seconds)}: {e.reason}"
+        f"{_MARKS[e.status]} {e.room} {_ENDS[e.status]} after {duration_text(e.seconds)}: {e.reason}"
+        f" · {e.job_id}"
     ),
     ev.JobLost: lambda e: f"✗ no job for {e.room}: {e.why}",
     ev.Dispatched: lambda e: f"  dispatched into {e.room}",

@@ -5,6 +5,7 @@ An edit or a load applies completely or not at all. Changed options are pushed t
 """
 
 import asyncio
+import errno
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -55,6 +56,9 @@ _JOB_TYPES = {
     "participant": JobType.PARTICIPANT,
 }
 
+CONFIG_FILE = "config file"
+"""What notices about saving are about."""
+
 Push = Callable[[ServerOptions], Awaitable[None] | None]
 """Passes new options to a part of the engine.
 
@@ -99,6 +103,8 @@ class SettingsManager:
         self._accept_s = accept_s
         self._pushes: Mapping[Effect, Push] = {}
         self._lock = asyncio.Lock()
+        self._disk_full = False
+        """Whether the last write of the config file failed because the disk is full."""
         self._problems = settings.environment.problems
         """Problems in environment and config files that are not solved yet.
 
@@ -274,13 +280,22 @@ class SettingsManager:
         return named_config(path) if path else ConfigFile(agent.parent / NAME)
 
     async def _write(self, file: ConfigFile, agent: Path, write: Callable[[], None]) -> None:
+        shown = shown_path(file.path, os.environ, agent.parent)
         try:
             await asyncio.to_thread(write)
         except OSError as error:
-            shown = shown_path(file.path, os.environ, agent.parent)
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                self._disk_full = True
+                text = f"{os.strerror(error.errno).lower()}: {shown} not saved"
+                self._emit(
+                    Notice(LogLevel.ERROR, text, CONFIG_FILE, "free space on that disk, then save again")
+                )
             raise UserError(f"not saved: {error.strerror or error}: {shown}") from None
         except ValueError as error:
             raise UserError(f"not saved: {error}") from None
+        if self._disk_full:
+            self._disk_full = False
+            self._emit(Notice(LogLevel.INFO, f"{shown} saved", CONFIG_FILE))
 
     async def _push(self, effects: Collection[Effect]) -> None:
         """Push the options in effect to the parts. The first part that rejects them raises UserError."""

@@ -128,7 +128,8 @@ ACTIONS: tuple[Action, ...] = (
         "dispatch",
         ("d",),
         "Dispatch",
-        "Start a test job with the last one's settings, in a new room.",
+        "Start a test job in a new room, with the metadata and attributes of the last form. "
+        ":dispatch ROOM starts one in that room.",
         "Test jobs",
         _serving,
         footer="Dispatch",
@@ -138,9 +139,10 @@ ACTIONS: tuple[Action, ...] = (
         "dispatch_form",
         ("D",),
         "Dispatch…",
-        "Start test jobs; a form asks for count, room, metadata, attributes, and job length.",
+        "Start test jobs; a form asks for room, count, metadata, attributes, and job length.",
         "Test jobs",
         _serving,
+        takes_keys=True,
     ),
     Action(
         "copy_link",
@@ -399,6 +401,8 @@ ACTIONS: tuple[Action, ...] = (
         "Level",
         "Cycle logLevel: debug, info, warn, error.",
         "Logs",
+        footer="Level",
+        drop_priority=11,
     ),
     Action(
         "follow",
@@ -426,6 +430,8 @@ ACTIONS: tuple[Action, ...] = (
         "Pause reload",
         "Stop reloading on saves. Press it again to resume and load the changes.",
         "Agent",
+        footer="Pause",
+        drop_priority=12,
     ),
     Action(
         "generations",
@@ -434,6 +440,8 @@ ACTIONS: tuple[Action, ...] = (
         "List the loads of the agent's code: what changed, how long it took, why it failed. "
         "Compare or roll back there.",
         "Agent",
+        footer="Generations",
+        drop_priority=10,
     ),
     Action(
         "close_trouble",

@@ -49,12 +49,13 @@ from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.listing import Listing
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.options_panel import OptionsPanel
+from agent_tui.tui.widgets.problems import NO_SPACE, no_space
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.splits import SplitBody
 from agent_tui.tui.widgets.start_pane import StartPane
-from agent_tui.tui.widgets.status_line import Notice, StatusLine, load_notice
+from agent_tui.tui.widgets.status_line import Notice, StatusLine, current, load_notice
 from agent_tui.tui.widgets.talk_pane import TalkPane
-from agent_tui.tui.widgets.text import one_line
+from agent_tui.tui.widgets.text import one_line, project_path
 
 if TYPE_CHECKING:  # what the first frame does not need
     from textual.screen import Screen
@@ -105,6 +106,7 @@ class AgentTuiApp(App[int]):
         (0, "-narrow"),
         (110, "-wide"),
     ]
+    VERTICAL_BREAKPOINTS = [(50, "-tall")]  # noqa: RUF012  the same
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             key,
@@ -222,6 +224,10 @@ class AgentTuiApp(App[int]):
 
     def on_mount(self) -> None:
         self.panel(TalkPane).limits = self.preferences.limits
+        keys = {action.name: action.shown_keys for action in self.actions}
+        self.panel(Processes).name_key(keys["focus_processes"])
+        self.panel(Detail).name_key(keys["focus_detail"])
+        self.panel(LogPane).name_key(keys["focus_logs"])
         self.show()
         self.panel(Processes).focus()
         self.ui_state.restore()
@@ -359,7 +365,7 @@ class AgentTuiApp(App[int]):
 
     def _notify_loaded(self, before: AppState) -> None:
         if notice := load_notice(before, self.state):
-            self.notify_line(notice.text, failed=notice.failed)
+            self.notify_line(notice.text, failed=notice.failed, solved=notice.solved)
 
     def show(self) -> None:
         """Pass the state to each panel and page; each paints only what changed."""
@@ -384,8 +390,12 @@ class AgentTuiApp(App[int]):
             if state.settings is not self._shown_settings:
                 self._shown_settings = state.settings
                 self.panel(LogPane).level = state.settings.log_level
-            self.panel(StatusLine).show(self.notices[-1] if self.notices else None, now)
+            notice = current(self.notices, state, now)
+            self.panel(StatusLine).show(notice, now)
             for screen in self.screen_stack[1:]:
+                for line in screen.children:
+                    if isinstance(line, StatusLine):
+                        line.show(notice, now)
                 if isinstance(screen, Follower):
                     screen.show(state, now)
 
@@ -420,6 +430,8 @@ class AgentTuiApp(App[int]):
             named = BY_NAME[str(parameters[0])]
             if named.takes_keys and (isinstance(self.focused, Input) or len(self.screen_stack) > 1):
                 return False  # there it is text, or a key of the page
+            if named.name == "close_trouble" and self.panel(StartPane).own:
+                return True  # a problem of the screen itself, which the state does not have
             return True if named.enabled(self.state) else None
         return super().check_action(action, parameters)
 
@@ -441,6 +453,7 @@ class AgentTuiApp(App[int]):
         receiver = action.receiver(dashboard.focused, self.panel(action.target))
         if self.panel(LogPane) in receiver.ancestors_with_self:
             dashboard.remove_class("-detail")  # on a narrow terminal, the tabs may be in its place
+            self.panel(SplitBody).reveal(self.panel(LogPane))
         await self.run_action(name, receiver)
 
     def _do(self, name: str) -> None:
@@ -572,9 +585,21 @@ class AgentTuiApp(App[int]):
             self.notify_line(result.text, failed=not result.ok)
         return result
 
-    def notify_line(self, text: str, *, failed: bool = False) -> None:
-        """Show one line of plain text on the status line."""
-        self.notify(text, severity="error" if failed else "information", markup=False)
+    def saved(self, what: str, path: Path, error: OSError | None = None) -> None:
+        """Note that the screen has saved a file, or why it could not; a full disk is a problem at the top."""
+        own, shown = self.panel(StartPane).own, project_path(str(path))
+        own.pop(what, None)
+        if error is None:
+            return
+        if error.errno in NO_SPACE:
+            own[what] = no_space(what, shown, error)
+        self.notify_line(f"{what} not saved: {error.strerror or error} · {shown}", failed=True)
+
+    def notify_line(
+        self, text: str, *, failed: bool = False, solved: Callable[[AppState], bool] | None = None
+    ) -> None:
+        """Show one line of plain text on the status line, until it is `solved` in a state, or for a while."""
+        self._put_notice(Notice(one_line(text), self.now(), failed, solved))
 
     def notify(
         self,
@@ -586,7 +611,9 @@ class AgentTuiApp(App[int]):
         markup: bool = True,
     ) -> None:
         """Show the message on the status line of the dashboard, and of the page that is open."""
-        notice = Notice(one_line(message), self.now(), failed=severity == "error")
+        self._put_notice(Notice(one_line(message), self.now(), failed=severity == "error"))
+
+    def _put_notice(self, notice: Notice) -> None:
         self.notices.append(notice)
         for screen in {self.screen_stack[0], self.screen} if self.screen_stack else ():
             lines = screen.query(StatusLine)

@@ -15,11 +15,12 @@ LEVELS = (LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARN, LogLevel.ERROR)
 VERBS: Mapping[str, tuple[str, ...]] = {
     "gen": ("NUMBER",),
     "rollback": ("NUMBER",),
+    "dispatch": ("ROOM",),
     "job": ("ROOM or ID",),
     "level": ("LEVEL",),
     "set": ("OPTION", "VALUE"),
 }
-"""Commands that take arguments. Every action is a command without arguments; `job` and `level` are both."""
+"""Commands that take arguments. Every action is a command without arguments; Some are both."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,19 +13,23 @@ KEPT = 1_000
 
 
 class JobLog:
-    """Keeps the newest `KEPT` lines of one job or process, whose id is `owner`."""
+    """Keeps the newest `KEPT` lines of one job or process, whose id is `owner`.
 
-    def __init__(self, engine: EngineAPI, owner: str) -> None:
+    Lines before index `start` are not read.
+    """
+
+    def __init__(self, engine: EngineAPI, owner: str, start: int = 0) -> None:
         self._engine = engine
         self.owner = owner
         self.lines: deque[LogLine] = deque(maxlen=KEPT)
-        self._end = 0
+        self.end = max(start, 0)
+        """The index of the next line to read."""
 
     async def read(self, end: int) -> bool:
         """Read the new lines before index `end`. Return whether any of them belongs to the owner."""
-        if end <= self._end:
+        if end <= self.end:
             return False
-        first, self._end = self._end, end  # before the request, so that the next call does not read them too
+        first, self.end = self.end, end  # before the request, so that the next call does not read them too
         answer = await self._engine.request(ReadLogs(first, end))
         new = [line for line in answer.lines if self.owner in (line.job_id, line.source.process_id)]
         self.lines.extend(new)

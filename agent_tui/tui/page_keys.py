@@ -29,6 +29,7 @@ KEY_TABLES: tuple[KeyTable, ...] = (
             ("delete", "End its job, like `x`."),
         ),
     ),
+    KeyTable("Maximized panel", ("SplitBody",), (("escape", "Show all panels again, like `F10`."),)),
     KeyTable(
         "Talk",
         ("TalkPane", "TalkView"),

@@ -13,6 +13,7 @@ from agent_tui.model.logs import LogLevel
 from agent_tui.tui.ui_state import UiState, read_ui_state, write_ui_state
 from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.log_pane import LogPane
+from agent_tui.tui.widgets.problems import NO_SPACE
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.splits import Split, SplitBody
 from agent_tui.tui.widgets.table import Order
@@ -114,9 +115,11 @@ class UiStateKeeper:
         try:
             await asyncio.to_thread(self._write, path, state)
         except OSError as error:
-            self._path = None  # one notice is enough
-            why = f"{_why(error)} · {project_path(str(path))}"
-            self._app.notify_line(f"layout not saved: {why}", failed=True)
+            if error.errno not in NO_SPACE:
+                self._path = None  # one notice is enough
+            self._app.saved("layout", path, error)
+        else:
+            self._app.saved("layout", path)
 
     def _write(self, path: Path, state: UiState) -> None:
         with self._lock:

@@ -1,6 +1,8 @@
 """The settings in effect: checked, pushed to the parts, and undone as a whole."""
 
 import asyncio
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -340,6 +342,32 @@ async def test_saved_edits_come_from_the_file(tmp_path: Path) -> None:
     assert file.read_text() == "numIdleProcesses = 3\n"
     assert s.settings.current.edits.keys() == {"apiSecret"}
     assert s.settings.resolution.sources["numIdleProcesses"] == ("config file", "agent-tui.toml")
+
+
+async def test_a_full_disk_is_a_problem_until_a_save_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, agent = Scene(), tmp_path / "agent.py"
+    await scene.edit(numIdleProcesses="3")
+    real = os.fsync
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="not saved: No space left on device"):
+        await scene.settings.save(agent, clear_secrets=False)
+    assert scene.events[-1] == Notice(
+        LogLevel.ERROR,
+        "no space left on device: agent-tui.toml not saved",
+        "config file",
+        "free space on that disk, then save again",
+    )
+    monkeypatch.setattr(os, "fsync", real)
+    await scene.settings.save(agent, clear_secrets=False)
+    notices = [event for event in scene.events if isinstance(event, Notice)]
+    assert [each.level for each in notices] == [LogLevel.ERROR, LogLevel.INFO]
+    assert notices[-1].about == "config file"
 
 
 async def test_there_is_nothing_to_save_without_edits(tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ class Host(App[None]):
     def shown(self) -> list[str]:
         """The rows in view, as painted, without columns and blanks."""
         height = self.view.scrollable_content_region.height
-        return [self.view.render_line(y).text.rstrip()[27:] for y in range(height)]
+        return [self.view.render_line(y).text.rstrip()[31:] for y in range(height)]
 
 
 @asynccontextmanager

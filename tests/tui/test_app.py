@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from textual import events
 from textual.pilot import Pilot
 
 from agent_tui.model import commands as cmd
@@ -18,7 +19,7 @@ from agent_tui.tui.screens.pick import Pick
 from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.start_pane import StartPane
-from agent_tui.tui.widgets.status_line import StatusLine
+from agent_tui.tui.widgets.status_line import KEPT_S, StatusLine
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
@@ -458,3 +459,53 @@ async def test_the_status_line_says_why_a_dispatch_was_lost(size: tuple[int, int
         picture = app.export_screenshot()
         assert "declined&#160;" in picture
         assert "accepted" not in picture
+
+
+async def test_keys_typed_right_after_D_are_the_name_of_the_room() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    async with screen(engine) as (app, pilot):
+        for key in ("D", *"quick", "enter"):  # all are there before the form is
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until(lambda: engine.commands)
+        sent = engine.commands[0]
+        assert isinstance(sent, cmd.Dispatch)
+        assert (sent.room, sent.count) == ("quick", 1)
+        await until(lambda: app.notices)
+        await pilot.pause()
+        assert len(app.screen_stack) == 1
+
+
+async def test_d_uses_a_new_room_and_the_command_names_one() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    async with screen(engine) as (app, pilot):
+        await pilot.press("D", *"lobby", "tab", "3", "tab", *"hello", "enter")
+        await until(lambda: len(engine.commands) == 1)
+        await pilot.press("d")
+        await until(lambda: len(engine.commands) == 2)
+        await pilot.press(":", *"dispatch lobby 7", "enter")
+        await until(lambda: len(engine.commands) == 3)
+        sent = [each for each in engine.commands if isinstance(each, cmd.Dispatch)]
+        assert [(each.room, each.count, each.metadata) for each in sent] == [
+            ("lobby", 3, "hello"),
+            ("", 1, "hello"),
+            ("lobby 7", 1, "hello"),
+        ]
+        await until(lambda: app.notices)
+        assert app.notices[-1].text.endswith(" with metadata")
+
+
+async def test_a_notice_ends_with_what_it_is_about() -> None:
+    engine = FakeEngine()
+    histories.disconnected(engine)
+    async with screen(engine) as (app, pilot):
+        await pilot.press("d")
+        line = app.query_one(StatusLine)
+        await until(lambda: "not registered" in str(line.render()))
+        engine.clock.advance(KEPT_S + 1)
+        app.show()
+        assert "not registered" in str(line.render()), "it still is not"
+        engine.publish(histories.REGISTERED)
+        await painted(app, engine, pilot)
+        assert str(line.render()) == ""

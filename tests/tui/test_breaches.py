@@ -6,12 +6,16 @@ from textual.app import App, ComposeResult
 
 from agent_tui.model import events as ev
 from agent_tui.model.child import MemoryMeasure
+from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.widgets.breaches import SHOWN, Breaches, breach_rows
+from agent_tui.tui.widgets.processes import Processes
 from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE
+from tests.tui.page_host import page_host
 
-NONE = "No breaches: no job process has used more than 1,000 MB (jobMemoryWarnMB)"
+NONE = "No breaches · warn at 1,000 MB"
 
 
 def texts(engine: FakeEngine) -> list[str]:
@@ -32,9 +36,11 @@ def test_the_newest_breach_comes_first_with_room_and_growth() -> None:
     engine.publish(warned(None, 1500.0, process="p9"))
     newest, first = texts(engine)
     assert re.fullmatch(
-        r"\d\d:\d\d:\d\d ⚠ warning 8123 no job rss 1,500 MB > 1,000 MB, \+1,369 MB since start", newest
+        r"\d\d:\d\d:\d\d ⚠ warning pid 8123, no job rss 1,500 MB > 1,000 MB, \+1,369 MB since start", newest
     )
-    assert first.endswith("⚠ warning 8123 demo-1 rss 1,012 MB > 1,000 MB, +881 MB since start (uss 640 MB)")
+    assert first.endswith(
+        "⚠ warning demo-1 rss 1,012 MB > 1,000 MB, +881 MB since start (uss 640 MB), pid 8123"
+    )
 
 
 def test_breaches_of_one_process_are_one_line() -> None:
@@ -73,3 +79,23 @@ async def test_the_widget_shows_them_as_plain_text() -> None:
         assert breaches.border_title == "Breaches 1"
         assert "[/x][bold]red 漢字" in str(breaches.get_option_at_index(0).prompt)
         assert "\x1b" not in app.export_screenshot()
+
+
+async def test_S_and_a_click_sort_the_panel() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    engine.publish(warned(None, 1900.0, process="p8"), warned(None, 1300.0, process="p9"))
+    async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
+        panel = app.panel(Breaches)
+
+        def used() -> list[str]:
+            return re.findall(r"rss ([\d,]+) MB >", "\n".join(str(each.prompt) for each in panel.options))
+
+        assert used() == ["1,300", "1,900", "1,012"]
+        panel.focus()
+        await pilot.press("S")
+        await until(lambda: used() == ["1,900", "1,300", "1,012"])
+        assert "S by memory" in str(panel.border_subtitle)
+        await pilot.click(offset=(panel.region.right - 6, panel.region.bottom - 1))
+        await until(lambda: "S by process" in str(panel.border_subtitle))
+        assert app.panel(Processes).order.column == ""

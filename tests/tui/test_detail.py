@@ -1,10 +1,13 @@
 """The tabs about the selected row."""
 
+from pathlib import Path
+
 import pytest
 from textual.widgets import Static
 
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
+from agent_tui.model.child import ProcessKind
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.detail_text import (
@@ -16,10 +19,14 @@ from agent_tui.tui.widgets.detail_text import (
     memory_of,
     stacks_of,
 )
+from agent_tui.tui.widgets.header import Header
+from agent_tui.tui.widgets.key_bar import KeyBar
+from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.log_view import LogView
 from agent_tui.tui.widgets.memory_plot import Levels
 from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tui.widgets.processes import Processes, entries
+from agent_tui.tui.widgets.splits import SplitBody
 from agent_tui.tui.widgets.text import Line
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
@@ -73,7 +80,6 @@ def test_a_crashed_job_shows_its_error_before_its_timeline() -> None:
     [
         (histories.idle, "p1", "○ idle: waits for a job"),
         (histories.idle, "c1", "control: runs the agent's request and load functions"),
-        (histories.stale, "p4", "■ ended"),
         (histories.lost, "dispatch 2", "◌ waiting for 3 s"),
         (histories.lost, "dispatch 1", "✗ lost · your test dispatch, sent at 08:00:00"),
     ],
@@ -96,13 +102,20 @@ def test_without_a_row_each_tab_says_what_will_appear() -> None:
     assert entry_title(None, state) == ""
 
 
+def test_the_title_of_an_idle_process_does_not_call_it_a_job() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    rows = entries(engine.bus.state)
+    assert [entry_title(rows[key], engine.bus.state) for key in ("p1", "c1")] == ["idle 8123", "control 8100"]
+
+
 def test_the_memory_tab_has_a_graph_and_all_measures() -> None:
     engine = FakeEngine()
     histories.memory(engine)
     state = engine.bus.state
     lines = plain(memory_of(entries(state)["p1"], state, engine.clock.time(), LEVELS, 54, 20))
     assert lines[0].startswith("Memory  1,420 MB, peak 1,420 MB")
-    assert any("warn 1.0G" in line for line in lines)
+    assert any("warn 1,000 MB" in line for line in lines)
     assert lines[-1] == "rss 1,420 MB   uss 1,380 MB   pss 1,400 MB"
     assert plain(memory_of(entries(state)["c1"], state, 0.0, LEVELS, 54, 20)) == ["Not measured yet."]
 
@@ -204,17 +217,84 @@ async def test_digits_move_the_focus() -> None:
         await until(lambda: isinstance(app.focused, Processes))
 
 
-async def test_F10_maximizes_the_focused_panel() -> None:
+async def test_F10_maximizes_the_focused_panel_and_keeps_header_and_keys() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
-        width = app.query_one(Processes).size.width
+        table, logs, body = app.panel(Processes), app.panel(LogPane), app.panel(SplitBody)
+        before = table.size
         await pilot.press("f10")
         await pilot.pause()
-        assert app.query_one(Processes).size.width > width
+        assert table.outer_size == body.size
+        assert not logs.display
+        assert (app.query_one(Header).region.height, app.query_one(KeyBar).region.height) == (2, 1)
         await pilot.press("f10")
         await pilot.pause()
-        assert app.query_one(Processes).size.width == width
+        assert (table.size, logs.display) == (before, True)
+        await pilot.press("f10", "escape")
+        await pilot.pause()
+        assert table.size == before
+        await pilot.press("f10", "3")  # the key of another panel shows all again
+        await until(lambda: isinstance(app.focused, LogView))
+        await pilot.press("f10")
+        await pilot.pause()
+        assert (logs.outer_size, table.display) == (body.size, False)
+
+
+async def test_Enter_on_a_row_without_a_job_shows_what_it_is() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
+        assert app.panel(Processes).chosen == "p1"
+        await pilot.press("enter")
+        await until(lambda: app.notices)
+        assert app.panel(Detail).tab is Tab.JOB
+        assert app.notices[-1].text == "idle: it has no call yet · d starts a test job"
+        assert not app.notices[-1].failed
+        await pilot.press("down", "enter")
+        await until(lambda: len(app.notices) > 1)
+        assert app.notices[-1].text == "control: runs the agent's request and load functions"
+
+
+async def test_the_tab_of_a_process_that_is_not_ready_shows_the_failing_lines(tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text("import os\n\nKEY = os.environ['SEARCH_KEY']\n")
+    trace = f"""Traceback (most recent call last):
+  File "{agent}", line 3, in <module>
+    KEY = os.environ['SEARCH_KEY']
+KeyError: 'SEARCH_KEY'
+"""
+    engine = FakeEngine()
+    histories.idle(engine)
+    failed = ev.ProcessChanged(
+        "c2",
+        8200,
+        ProcessKind.CONTROL,
+        ev.ProcessState.ENDED,
+        2,
+        exit_code=1,
+        ended_by=ev.EndedBy.LOADING,
+        reason="KeyError: 'SEARCH_KEY'",
+    )
+    engine.publish(failed, ev.GenerationFailed(2, "KeyError: 'SEARCH_KEY'", str(agent), 3, trace))
+    async with page_host(engine, kind=AgentTuiApp) as (app, _):
+        assert app.panel(Processes).chosen == "c2"
+        await until(lambda: "▸ 3  KEY = os.environ['SEARCH_KEY']" in shown(app))
+        assert "  1  import os" in shown(app)
+
+
+async def test_the_last_log_lines_fill_the_tab_of_a_job() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
+        await until(lambda: "user said hello in demo-1" in shown(app))
+        await pilot.press("down")
+        await until(lambda: "user said hello in demo-2" in shown(app))
+        assert "demo-1" not in shown(app)
+    async with page_host(engine, kind=AgentTuiApp, size=(120, 24)) as (app, pilot):
+        await until(lambda: "Timeline" in shown(app))
+        await pilot.pause()
+        assert "user said" not in shown(app)
 
 
 async def test_on_a_narrow_terminal_tabs_and_logs_share_their_place() -> None:

@@ -82,7 +82,7 @@ def test_a_row_says_how_and_why_the_job_ended_with_exit_code_or_signal() -> None
         "start": "cold",
         "entry": "13 ms",
         "lasted": "0:13",
-        "peak": "13M",
+        "peak": "13",
         "gen": "1",
     }
     killed = cells(engine, 12)

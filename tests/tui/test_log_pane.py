@@ -360,7 +360,7 @@ async def test_a_resize_keeps_following_and_drops_columns() -> None:
     async with host() as (app, pilot):
         app.count(0, 50)
         await pilot.pause()
-        await pilot.resize_terminal(50, 9)
+        await pilot.resize_terminal(44, 9)
         await pilot.pause()
         last = app.view.scrollable_content_region.height - 1
         assert re.fullmatch(r" \d\d:\d\d:\d\d INFO  line 49 *", app.view.render_line(last).text)
@@ -377,7 +377,7 @@ async def test_sideways_only_the_text_scrolls() -> None:
     async with host() as (app, pilot):
         app.log_lines(LONG, "first\n    second " + "x" * 100)
         await pilot.pause()
-        columns = app.view.render_line(0).text[:27]
+        columns = app.view.render_line(0).text[:31]
         assert re.fullmatch(r" [\d:]{8} INFO  p1 +", columns)
         await pilot.press("right")
         await pilot.pause()

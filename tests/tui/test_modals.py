@@ -181,9 +181,9 @@ async def test_the_form_opens_with_the_last_values_without_the_confirmation() ->
 
 
 async def test_the_form_is_filled_by_keys() -> None:
-    keys = ["2", "0", "tab", *"quick", "tab", *"{}", "enter"]
+    keys = [*"quick", "tab", "2", "0", "tab", *"{}", "enter"]
     assert await answer(DispatchForm(), *keys) == Dispatch(20, "quick", "{}")
-    assert await answer(DispatchForm(), "tab", *"demo", click="#form-go") == Dispatch(1, "demo")
+    assert await answer(DispatchForm(), *"demo", click="#form-go") == Dispatch(1, "demo")
     to_the_way = ["tab"] * 4
     simulated = Dispatch(by=DispatchBy.SIMULATE, length_s=2.0)
     assert await answer(DispatchForm(), *to_the_way, "right", "tab", "tab", *"2s", "enter") == simulated
@@ -192,8 +192,8 @@ async def test_the_form_is_filled_by_keys() -> None:
 
 
 async def test_an_invalid_form_is_not_submitted() -> None:
-    assert await answer(DispatchForm(), "0", "enter") == UNANSWERED
-    assert await answer(DispatchForm(), "0", click="#form-go") == UNANSWERED
+    assert await answer(DispatchForm(), "tab", "0", "enter") == UNANSWERED
+    assert await answer(DispatchForm(), "tab", "0", click="#form-go") == UNANSWERED
     assert await answer(DispatchForm(), "5", "escape") is None
     assert await answer(DispatchForm(), click="#form-cancel") is None
 

@@ -165,7 +165,7 @@ async def test_exports_go_to_the_chosen_folder(tmp_path: Path, monkeypatch: pyte
         exports.touch()
         await pilot.press("f12")
         await until(lambda: len(app.notices) == 3)
-        assert app.notices[-1].text == "screenshot not saved to ~/new/exports: File exists"
+        assert app.notices[-1].text == "screenshot not saved: File exists · ~/new/exports"
     assert not list(project.iterdir())
 
 

@@ -1,5 +1,8 @@
 """What does not work now, by state, and the pane that shows it."""
 
+import errno
+import os
+
 import pytest
 from msgspec.structs import replace
 from textual.widgets import Static
@@ -14,6 +17,7 @@ from agent_tui.tui.widgets.problems import (
     MEMORY_SHOWN_S,
     Problem,
     all_lines,
+    no_space,
     problem_lines,
     problems,
 )
@@ -169,6 +173,19 @@ def test_parts_that_do_not_work_until_they_work_again() -> None:
     assert said(found(engine)[1]) == ["⚠ saves are not noticed", "→ press r after a save"]
     engine.publish(ev.Notice(LogLevel.INFO, "file watching works again", "file watching"))
     assert len(found(engine)) == 1
+
+
+def test_a_full_disk_says_what_to_do() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    engine.publish(ev.GenerationFailed(2, f"OSError: {full}", None, None, ""))
+    assert only(engine).cause == "OSError: [Errno 28] No space left on device"
+    assert only(engine).todo == "delete files on that disk, or raise the quota"
+    assert said(no_space("screenshot", "~/exports", full)) == [
+        "✗ no space left on device: screenshot not saved",
+        "→ delete files on that disk, or raise the quota · ~/exports",
+    ]
 
 
 def over_limit(engine: FakeEngine) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 from msgspec.structs import replace
+from rich.style import Style
 from textual.app import App, ComposeResult
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable
@@ -48,27 +49,46 @@ def test_a_process_with_a_job_shows_its_room() -> None:
         "state": "● job",
         "room": "demo-1",
         "gen": "1",
-        "age": "0:03",
-        "mem": "█▌···  301M",
+        "age": "0:02",
+        "mem": "█▌···   301",
         "cpu": "–",
-        "ping": "1ms",
+        "ping": "1",
         "pid": "8123",
         "job": "AJ_k3Lm9QxTzW2a",
-        "uss": "25M",
-        "pss": "170M",
-        "rss": "301M",
+        "uss": "25",
+        "pss": "170",
+        "rss": "301",
         "why": "",
     }
 
 
-def test_seconds_are_shown_for_jobs_and_in_the_first_minute() -> None:
+def test_the_age_is_that_of_the_call() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.clock.advance(3600.0)  # the process has been idle for an hour before its call
+    engine.publish(
+        ev.OfferReceived("AJ_1", "late", "", 1, 1),
+        ev.OfferAnswered("AJ_1", accepted=True),
+        ev.JobAssigned("AJ_1", "late"),
+        histories.process("p1", 8123, JOB, job_id="AJ_1"),
+        ev.JobStarted("AJ_1", "late", "p1", 8123, 1, True, 3.9, None),
+    )
+    engine.clock.advance(41.5)
+    assert cells(engine, "p1")["age"] == "0:41"
+    engine.publish(
+        histories.process("p1", 8123, ENDED, job_id="AJ_1", exit_code=0),
+        ev.JobEnded("AJ_1", "late", 8123, 1, ev.JobStatus.SUCCESS, "done", 41.0),
+        histories.process("p9", 9, ev.ProcessState.STARTING),
+    )
+    engine.clock.advance(5.0)
+    assert [cells(engine, each)["age"] for each in ("p1", "p9", "c1")] == ["0:41", "0:05", ""]
+
+
+def test_calls_are_sorted_by_their_age() -> None:
     engine = FakeEngine()
     histories.busy(engine)
-    assert [cells(engine, id)["age"] for id in ("p1", "p4")] == ["0:03", "0s"]
-    engine.clock.advance(3900)
-    assert [cells(engine, id)["age"] for id in ("p1", "p4", "p3")] == ["1:05:03", "1h05m", "0:01"]
-    engine.clock.advance(-3000)
-    assert cells(engine, "p4")["age"] == "15m"
+    order = [each.id for each in ordered(engine.bus.state, Order("age"))]
+    assert order[:2] == ["p1", "p2"]
 
 
 def test_live_processes_come_first_then_the_last_ended() -> None:
@@ -76,9 +96,10 @@ def test_live_processes_come_first_then_the_last_ended() -> None:
     histories.busy(engine)
     engine.clock.advance(1)
     engine.publish(histories.process("p0", 7, ENDED, reason="not needed"))
-    assert [p.id for p in ordered(engine.bus.state)] == ["p1", "p2", "p4", "c1", "p0", "p3"]
+    engine.publish(histories.process("p6", 8, ENDED, reason="prewarm failed", exit_code=1))
+    assert [p.id for p in ordered(engine.bus.state)] == ["p1", "p2", "p4", "c1", "p6", "p3"]
     for number in range(50):
-        engine.publish(histories.process(f"x{number}", number, ENDED))
+        engine.publish(histories.process(f"x{number}", number, ENDED, exit_code=1))
     assert len(ordered(engine.bus.state)) == 4 + ENDED_SHOWN
 
 
@@ -117,16 +138,19 @@ def test_a_successful_job_and_a_process_that_never_started() -> None:
 def test_services_are_named_and_shown_as_up() -> None:
     engine = FakeEngine()
     histories.starting(engine)
-    assert cells(engine, "c1")["state"] == "◌ starting"
-    assert cells(engine, "c1")["room"] == "control"
+    assert cells(engine, "c1")["state"] == "◌ control"
+    assert cells(engine, "c1")["room"] == ""
+    assert cells(engine, "c1")["why"] == "request and load functions"
     engine.publish(
         histories.READY,
         ev.ProcessChanged("i1", 8200, ProcessKind.INFERENCE, ev.ProcessState.STARTING, 2),
     )
-    assert cells(engine, "c1")["state"] == "◇ up"
-    assert cells(engine, "i1")["state"] == "◌ starting"
+    assert cells(engine, "c1")["state"] == "◇ control"
+    assert cells(engine, "i1")["state"] == "◌ inference"
     engine.publish(ev.ProcessPinged("i1", 0.7))
-    assert cells(engine, "i1")["state"] == "◇ up"
+    assert cells(engine, "i1")["state"] == "◇ inference"
+    engine.publish(ev.ProcessChanged("i2", 8201, ProcessKind.INFERENCE, ENDED, 2, exit_code=1, reason="no"))
+    assert (cells(engine, "i2")["state"], cells(engine, "i2")["why"]) == ("✗ exit 1", "inference: no")
 
 
 @pytest.mark.parametrize("width", range(20, 220, 7))
@@ -140,8 +164,9 @@ def test_columns_fit_and_the_most_important_stay(width: int) -> None:
     ("width", "dropped"),
     [
         (62, ["ping", "pid", "job", "uss", "rss", "why"]),
-        (76, ["job", "uss", "rss", "why"]),
-        (108, ["uss"]),
+        (77, ["ping", "pid", "job", "uss", "rss"]),
+        (105, ["pid", "job", "uss", "rss"]),
+        (120, ["job", "uss", "rss"]),
         (160, []),
     ],
 )
@@ -155,12 +180,12 @@ def test_memory_is_a_bar_that_is_full_at_the_limit() -> None:
         ProcessView("p", 1, ProcessKind.JOB, JOB, 1, 0.0, 0.0), rss_mb=750.0, memory=TimeSeries()
     )
     options = dataclasses.replace(DEFAULTS.options, job_memory_warn_mb=500.0, job_memory_limit_mb=1000.0)
-    assert memory_cell(process, options) == Span("███▊·  750M", Tone.WARN)
+    assert memory_cell(process, options) == Span("███▊·   750", Tone.WARN)
     over = replace(process, rss_mb=1200.0)
-    assert memory_cell(over, options) == Span("█████  1.2G", Tone.BAD)
+    assert memory_cell(over, options) == Span("█████ 1,200", Tone.BAD)
     unlimited = dataclasses.replace(options, job_memory_warn_mb=0.0, job_memory_limit_mb=0.0)
-    assert memory_cell(over, unlimited) == Span(" 1.2G")
-    assert memory_cell(replace(over, kind=ProcessKind.BASE), options) == Span(" 1.2G")
+    assert memory_cell(over, unlimited) == Span("1,200")
+    assert memory_cell(replace(over, kind=ProcessKind.BASE), options) == Span("1,200")
 
 
 def test_a_job_on_older_code_is_stale() -> None:
@@ -201,15 +226,15 @@ def test_a_blank_that_imports_the_sdk_is_starting() -> None:
     engine = FakeEngine()
     histories.agents_js(engine)
     engine.publish(ev.ProcessChanged("k9", 8190, ProcessKind.BLANK, ev.ProcessState.STARTING, 0))
-    assert [cells(engine, each)["state"] for each in ("k3", "k9")] == ["○ idle", "◌ starting"]
+    assert [cells(engine, each)["state"] for each in ("k3", "k9")] == ["○ blank", "◌ blank"]
 
 
 def test_for_node_processes_rss_comes_first() -> None:
     engine = FakeEngine()
     histories.agents_js(engine)
     columns = columns_of(engine.bus.state)
-    assert [column.key for column, _ in layout(108, columns)][9:11] == ["rss", "why"]
-    assert [column.key for column, _ in layout(160, columns)][9:12] == ["rss", "uss", "pss"]
+    assert [column.key for column, _ in layout(142, columns)][9:11] == ["rss", "why"]
+    assert [column.key for column, _ in layout(165, columns)][9:12] == ["rss", "uss", "pss"]
     assert columns_of(AppState()) == COLUMNS
 
 
@@ -243,7 +268,7 @@ async def test_the_table_shows_and_follows_the_state() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     app = Host()
-    async with app.run_test(size=(80, 24)) as pilot:
+    async with app.run_test(size=(120, 24)) as pilot:
         table = app.query_one(Processes)
         show(table, engine)
         await pilot.pause()
@@ -326,7 +351,7 @@ async def test_hidden_rows_are_computed_when_they_scroll_into_view(monkeypatch: 
         await pilot.pause()
         await pilot.pause()
         painted = [table.render_line(y).text for y in range(1, 9)]
-        assert all("700M" in line for line in painted), painted
+        assert all("  700" in line for line in painted), painted
 
 
 def test_S_skips_hidden_columns() -> None:
@@ -440,3 +465,80 @@ async def test_outside_text_stays_text_in_every_theme() -> None:
         hostile = next(cells for cells in shown_rows(table) if cells["pid"] == "9999")
         assert hostile["room"].startswith("[/x][bold]red 漢字")
         assert "\x1b" not in app.export_screenshot()
+
+
+async def test_the_selected_row_keeps_the_colors_of_its_cells() -> None:
+    engine = FakeEngine()
+    histories.memory(engine)
+    app = Host()
+    async with app.run_test(size=(120, 24)) as pilot:
+        table = app.query_one(Processes)
+        table.focus()
+        show(table, engine)
+        await pilot.pause()
+        row = table.get_row_at(table.cursor_row)
+        amber = next(cell for cell in row if "1,420" in cell.plain).style
+        assert isinstance(amber, Style)
+        segments = list(table.render_line(1))  # below the header
+        drawn, plain = (
+            next(each.style for each in segments if text in each.text and each.style)
+            for text in ("1,420", "demo-1")
+        )
+        assert drawn.color == amber.color
+        assert drawn.color != plain.color
+        assert drawn.bgcolor == plain.bgcolor
+
+
+async def test_until_the_user_selects_one_the_cursor_is_on_the_process_that_is_not_ready() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    app = Host()
+    async with app.run_test(size=(120, 24)) as pilot:
+        table = app.query_one(Processes)
+        show(table, engine)
+        await pilot.pause()
+        assert table.chosen == "p1"
+        failed = ev.ProcessChanged(
+            "c2", 8200, ProcessKind.CONTROL, ENDED, 2, exit_code=1, ended_by=ev.EndedBy.LOADING
+        )
+        engine.publish(failed, ev.GenerationFailed(2, "SyntaxError: expected ':'", "a.py", 12, ""))
+        show(table, engine)
+        assert table.chosen == "c2"
+        assert shown_rows(table)[table.cursor_row]["state"] == "✗ not ready"
+        engine.publish(replace(histories.READY, generation=3))
+        show(table, engine)
+        assert table.chosen == "p1"
+        table.choose("p2")
+        engine.publish(
+            replace(failed, id="c4", generation=4), ev.GenerationFailed(4, "SyntaxError: no", None, None, "")
+        )
+        show(table, engine)
+        assert table.chosen == "p2"
+
+
+async def test_rows_that_end_leave_the_running_ones_in_view() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    for number in range(12):
+        engine.publish(histories.process(f"d{number:02}", 100 + number, ENDED, exit_code=1))
+    for number in range(4):
+        engine.publish(histories.process(f"x{number}", 500 + number, JOB, job_id=f"AJ_{number}"))
+    app = Host()
+    async with app.run_test(size=(80, 10)) as pilot:
+        table = app.query_one(Processes)
+        show(table, engine)
+        await pilot.pause()
+        table.focus()
+        await pilot.press("down", "down", "down")
+        await pilot.pause()
+        assert table.chosen == "x3"
+        engine.publish(histories.process("x3", 503, ENDED, job_id="AJ_3", exit_code=1))
+        show(table, engine)
+        await pilot.pause()
+        assert table.chosen == "x3"
+        assert table.scroll_y == 0
+        for number in range(4, 8):
+            engine.publish(histories.process(f"x{number}", 500 + number, JOB, job_id=f"AJ_{number}"))
+        show(table, engine)
+        await pilot.pause()
+        assert table.scroll_y == 0

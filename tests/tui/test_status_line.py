@@ -1,10 +1,11 @@
 """The status line: what just happened."""
 
 import pytest
+from msgspec.structs import replace
 
 from agent_tui.model import events as ev
 from agent_tui.model import session_events as se
-from agent_tui.tui.widgets.status_line import FRESH_S, Notice, load_notice, notice_line
+from agent_tui.tui.widgets.status_line import FRESH_S, KEPT_S, Notice, current, load_notice, notice_line
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE
@@ -114,3 +115,17 @@ def test_a_job_whose_session_got_the_new_code_is_not_stale() -> None:
     assert state.code_of(job) == state.generation.current
     engine.publish(se.SessionEnded(job.id, 1, "done"))
     assert engine.bus.state.code_of(job) == 1
+
+
+def test_a_notice_goes_after_a_while_or_once_it_is_solved() -> None:
+    engine = FakeEngine()
+    histories.broken(engine)
+    broken = engine.bus.state
+    plain = Notice("copied", 100.0)
+    assert current((plain,), broken, 100.0 + KEPT_S) is plain
+    assert current((plain,), broken, 101.0 + KEPT_S) is None
+    assert current((), broken, 0.0) is None
+    load = Notice("does not load", 100.0, True, lambda state: not state.generation.is_broken)
+    assert current((plain, load), broken, 5000.0) is load
+    engine.publish(replace(histories.READY, generation=2))
+    assert current((plain, load), engine.bus.state, 101.0) is None

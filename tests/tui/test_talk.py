@@ -476,7 +476,7 @@ async def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> No
         await pilot.press("X")
         await until(lambda: isinstance(app.screen, Pick))
         await pilot.press("enter")
-        await status(app, "conversation not saved to")
+        await status(app, "conversation not saved:")
 
 
 def test_exports_have_everything_that_happened(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The UI state: what the screen remembers between runs, and what it does with files that it cannot use."""
 
+import errno
+import os
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +22,7 @@ from agent_tui.tui.widgets.log_filter import Chosen
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.splits import Split, SplitBody
+from agent_tui.tui.widgets.start_pane import StartPane
 from agent_tui.tui.widgets.table import Order
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
@@ -219,6 +222,29 @@ async def test_a_read_only_folder_is_reported_once(file: Path, monkeypatch: pyte
         pause(app)
         await pilot.pause()
         assert len(app.notices) == 1
+
+
+async def test_a_full_disk_is_a_problem_until_the_layout_is_saved(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, state: UiState) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(ui_state_keeper, "write_ui_state", full)
+    async with screen(file) as (app, pilot):
+        await press(pilot, "]")
+        pause(app)
+        await until(lambda: app.panel(StartPane).own)
+        app.show()
+        problem = app.panel(StartPane).found[-1]
+        assert problem.cause == "no space left on device: layout not saved"
+        assert problem.todo.startswith("delete files on that disk, or raise the quota · ")
+        await press(pilot, "escape")
+        assert problem not in app.panel(StartPane).found
+        monkeypatch.setattr(ui_state_keeper, "write_ui_state", write_ui_state)
+        await press(pilot, "]")
+        pause(app)
+        await until(lambda: not app.panel(StartPane).own)
 
 
 async def test_unknown_keys_and_columns_are_ignored(file: Path) -> None:

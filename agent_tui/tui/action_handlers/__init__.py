@@ -77,22 +77,35 @@ class ActionHandlers(Handlers):
     # -- test jobs ---------------------------------------------------------------------------------------
 
     async def dispatch(self) -> None:
-        self._check_registered()
-        await self.make(self.last_dispatch)
+        await self._dispatch_into("")
 
-    def _check_registered(self) -> None:
-        """Raise UserError if no job would start because the worker is not registered."""
+    async def _dispatch_into(self, room: str) -> None:
+        """Start one test job in that room, or in a new one, with the other settings of the last form."""
+        if self._can_dispatch():
+            await self.make(replace(self.last_dispatch, room=room, count=1))
+
+    def _can_dispatch(self) -> bool:
+        """Return whether the worker is registered; if not, notify the user until it is."""
         worker = self.app.engine.state.worker
-        if worker.state not in ONLINE:
-            why = f" ({one_line(worker.reason)})" if worker.reason else ""
-            raise UserError(f"not registered{why}: a dispatch would not reach this worker · i show why")
+        if worker.state in ONLINE:
+            return True
+        why = f" ({one_line(worker.reason)})" if worker.reason else ""
+        self.app.notify_line(
+            f"not registered{why}: a dispatch would not reach this worker · i show why",
+            failed=True,
+            solved=lambda state: state.worker.state in ONLINE,
+        )
+        return False
 
     async def dispatch_form(self) -> None:
-        self._check_registered()
-        command = await self.app.push_screen_wait(DispatchForm(self.last_dispatch))
+        """Open the form. It has the focus once this returns, because the next keys may already be there."""
+        if self._can_dispatch():
+            await self.app.push_screen(DispatchForm(self.last_dispatch), self._dispatch_form_closed)
+
+    def _dispatch_form_closed(self, command: cmd.Dispatch | None) -> None:
         if command is not None:
             self.last_dispatch = command
-            await self.make(command)
+            self.app.run_worker(self.make(command), group="actions")
 
     async def make(self, command: cmd.Dispatch) -> bool:
         """Start test jobs, and return whether they were; on a remote server the user is asked first."""
@@ -101,7 +114,9 @@ class ActionHandlers(Handlers):
         if result.refused and await app.host_confirmed("a test dispatch"):
             result = await app.ask(replace(command, confirmed_host=app.confirmed_host), quiet=True)
         if result.ok:
-            app.notify_line(f"dispatched to {result.text}")
+            given = (("metadata", command.metadata), ("attributes", command.attributes))
+            named = " and ".join(name for name, value in given if value)
+            app.notify_line(f"dispatched to {result.text}{f' with {named}' if named else ''}")
         return result.ok
 
     async def copy_link(self) -> None:
@@ -202,13 +217,25 @@ class ActionHandlers(Handlers):
     def _check_job(self, job_id: str | None) -> None:
         """Raise UserError if there is no job, which says what the selected process is for."""
         if job_id is None:
-            process = self.app.panel(Processes).selected
-            service = None if process is None else SERVICES.get(process.kind)
-            raise UserError(service or "no job to open: this process has not run one yet")
+            raise UserError(self._without_job())
+
+    def _without_job(self) -> str:
+        """Return why the selected process has no job, and how it would get one."""
+        process = self.app.panel(Processes).selected
+        if process is None:
+            return "no call selected · d starts a test job"
+        if process.kind in SERVICES:
+            return SERVICES[process.kind]
+        if process.state is ProcessState.ENDED:
+            return f"it ended before it had a call: {one_line(process.reason or 'no reason given')}"
+        return f"{process.state}: it has no call yet · d starts a test job"
 
     async def talk_to(self, job_id: str | None) -> None:
-        """Open the Talk tab; if it is open, move the focus into it."""
-        self._check_job(job_id)
+        """Open the Talk tab; if it is open, move the focus into it. Without a job, open the Job tab."""
+        if job_id is None:
+            self._open_tab(Tab.JOB)
+            self.app.notify_line(self._without_job())
+            return
         dashboard, detail = self.app.screen_stack[0], self.app.panel(Detail)
         is_hidden = dashboard.has_class("-narrow") and not dashboard.has_class("-detail")
         was_open = detail.tab is Tab.TALK and not is_hidden
@@ -250,7 +277,9 @@ class ActionHandlers(Handlers):
         try:
             path = await asyncio.to_thread(save_talk, session, form, folder)
         except OSError as error:
-            raise UserError(f"conversation not saved to {shown}: {error.strerror or error}") from None
+            self.app.saved("conversation", folder, error)
+            return
+        self.app.saved("conversation", folder)
         self.app.notify_line(f"saved {project_path(str(path))}")
 
     async def breaches(self) -> None:
@@ -274,6 +303,7 @@ class ActionHandlers(Handlers):
     async def owner(self) -> None:
         process, pane = self.app.panel(Processes).selected, self.app.panel(LogPane)
         self._show_detail(shown=False)
+        self._body.reveal(pane)
         pane.owner = None if process is None or pane.owner == process.id else process.id
 
     async def export_logs(self) -> None:
@@ -338,20 +368,24 @@ class ActionHandlers(Handlers):
     def _open_tab(self, tab: Tab) -> None:
         self.app.panel(Detail).tab = tab
         self._show_detail(shown=True)
+        self._body.reveal(self.app.panel(Detail))
 
     def _show_detail(self, *, shown: bool) -> None:
         """On a narrow terminal, show the tabs in place of the logs, or the logs in place of the tabs."""
         self.app.screen_stack[0].set_class(shown, "-detail")
 
     async def focus_processes(self) -> None:
+        self._body.reveal(self.app.panel(Processes))
         self.app.panel(Processes).focus()
 
     async def focus_detail(self) -> None:
         self._show_detail(shown=True)
+        self._body.reveal(self.app.panel(Detail))
         self.app.panel(Detail).focus_content()
 
     async def focus_logs(self) -> None:
         self._show_detail(shown=False)
+        self._body.reveal(self.app.panel(LogPane))
         self.app.panel(LogView).focus()
 
     async def next_tab(self) -> None:
@@ -365,6 +399,7 @@ class ActionHandlers(Handlers):
         had_focus = detail.has_focus_within
         detail.step(by)
         self._show_detail(shown=True)
+        self._body.reveal(detail)
         if had_focus:
             detail.focus_content()
 
@@ -385,11 +420,9 @@ class ActionHandlers(Handlers):
         return self.app.panel(SplitBody)
 
     async def maximize(self) -> None:
-        dashboard = self.app.screen
-        if dashboard.maximized is not None:
-            dashboard.minimize()
-        elif dashboard.focused is not None and len(self.app.screen_stack) == 1:
-            dashboard.maximize(dashboard.focused)
+        if len(self.app.screen_stack) == 1:
+            body = self._body
+            body.maximize(None if body.maximized is not None else body.panel_of(self.app.focused))
 
     async def all_options(self) -> None:
         secrets = await self.app.engine.request(ReadSecrets())
@@ -405,8 +438,9 @@ class ActionHandlers(Handlers):
         try:
             path = await asyncio.to_thread(save, svg, folder := self.app.exports)
         except OSError as error:
-            why = f"{project_path(str(folder))}: {error.strerror or error}"
-            raise UserError(f"screenshot not saved to {why}") from None
+            self.app.saved("screenshot", folder, error)
+            return
+        self.app.saved("screenshot", folder)
         self.app.notify_line(f"saved {project_path(str(path))}, secrets masked")
 
     async def command(self) -> None:
@@ -422,6 +456,8 @@ class ActionHandlers(Handlers):
                 await self.app.ask(cmd.RollBack(typed.number))
             case "job" if typed.arguments:
                 await self.open(find_job(typed.arguments[0], self.app.state.jobs).id)
+            case "dispatch" if typed.arguments:
+                await self._dispatch_into(typed.arguments[0])
             case "level" if typed.arguments:
                 await self._set("logLevel", typed.arguments[0])
             case "set":

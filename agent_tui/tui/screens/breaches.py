@@ -98,8 +98,7 @@ class BreachesPage(LivePage):
 
     def action_sort(self) -> None:
         """Switch to the next sort order: newest first, most memory first, or by process."""
-        orders = list(Order)
-        self._order = orders[(orders.index(self._order) + 1) % len(orders)]
+        self._order = self._order.next
         self.repaint()
 
     def _facts(self, key: str) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""The form for test dispatches: count, room, metadata, attributes, method, identity, and job length."""
+"""The form for test dispatches: room, count, metadata, attributes, method, identity, and job length."""
 
 import json
 from collections.abc import Mapping
@@ -150,8 +150,8 @@ class DispatchForm(FieldForm[Dispatch]):
     def __init__(self, last: Dispatch | None = None) -> None:
         last = last or Dispatch()
         fields = (
-            Field("count", "Count", str(last.count)),
             Field("room", "Room", last.room),
+            Field("count", "Count", str(last.count)),
             Field("metadata", "Metadata", last.metadata),
             Field("attributes", "Attributes", attributes_text(last.attributes)),
             Field("by", "Method", last.by.value, WAYS),

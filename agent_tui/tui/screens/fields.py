@@ -120,7 +120,7 @@ class FieldForm(Page[T | None]):
         return TextField(field.value, id=name)
 
     def on_mount(self) -> None:
-        self.query_one(f"#form-{self._fields[0].name}").focus()
+        self.set_focus(self.query_one(f"#form-{self._fields[0].name}"))  # the next keys may already be there
         self._check()
 
     @property

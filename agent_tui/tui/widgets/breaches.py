@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 
+from textual import events
 from textual.content import Content
 from textual.style import Style
 
@@ -40,6 +41,12 @@ class Order(StrEnum):
     NEWEST = "newest"
     MEMORY = "memory"
     PROCESS = "process"
+
+    @property
+    def next(self) -> "Order":
+        """The order that S selects."""
+        orders = list(Order)
+        return orders[(orders.index(self) + 1) % len(orders)]
 
 
 _SORTED_BY: dict[Order, Callable[[tuple[str, Breach]], float]] = {
@@ -107,10 +114,10 @@ SHOWN = 50
 """Processes in the panel; the title counts all breaches."""
 
 
-def breach_rows(state: AppState) -> Rows:
-    """Return a row per process: its newest breach, and its number of breaches, the newest one first."""
+def breach_rows(state: AppState, order: Order = Order.NEWEST) -> Rows:
+    """Return a row per process, in order: its newest (or largest) breach, and its number of breaches."""
     groups: dict[str, list[tuple[str, Breach]]] = {}
-    for key, breach in shown(state):
+    for key, breach in shown(state, order=order):
         groups.setdefault(breach[1].process_id, []).append((key, breach))
     rows = [
         (group[0][0], _group_line([each for _, each in group], state))
@@ -122,7 +129,7 @@ def breach_rows(state: AppState) -> Rows:
 
 
 def _group_line(group: Sequence[Breach], state: AppState) -> Line:
-    """Return the newest breach of a process, preceded by the number of its breaches if there are several."""
+    """Return the first breach of a process, preceded by the number of its breaches if there are several."""
     ts, warned = group[0]
     line = breach_line(ts, warned, state)
     return (Span(f"{len(group)}× ", Tone.STRONG), *line) if len(group) > 1 else line
@@ -132,19 +139,17 @@ def no_breaches(state: AppState) -> Span:
     """Return the text of the empty panel: what will appear, according to the limits in effect."""
     options = state.settings.options
     levels = (
-        (options.job_memory_warn_mb, "jobMemoryWarnMB"),
-        (options.job_memory_limit_mb, "jobMemoryLimitMB"),
+        (options.job_memory_warn_mb, "warn"),
+        (options.job_memory_limit_mb, "limit"),
     )
-    over = " or ".join(f"{grouped(mb)} MB ({name})" for mb, name in levels if mb > 0)
-    if not over:
-        return Span("Memory warnings are off: set jobMemoryWarnMB or jobMemoryLimitMB", Tone.DIM)
-    return Span(f"No breaches: no job process has used more than {over}", Tone.DIM)
+    over = " · ".join(f"{name} at {grouped(mb)} MB" for mb, name in levels if mb > 0)
+    return Span(f"No breaches · {over or 'jobMemoryWarnMB and jobMemoryLimitMB are off'}", Tone.DIM)
 
 
 def breach_line(ts: float, warned: MemoryWarned, state: AppState) -> Line:
-    """Return a breach: time, kind, pid, room, memory used and allowed, and growth."""
+    """Return a breach: time, kind, room, memory used and allowed, growth, and pid."""
     job = state.jobs.get(warned.job_id) if warned.job_id else None
-    where = clip(one_line(job.room if job else warned.job_id or "no job"), 24)
+    where = clip(one_line(job.room if job else warned.job_id or ""), 24)
     allowed = warned.limit_mb if warned.over_limit else warned.warn_mb
     over = f" {warned.measure} {grouped(warned.used_mb)} MB > {grouped(allowed)} MB"
     figures = {MemoryMeasure.RSS: warned.rss_mb, MemoryMeasure.USS: warned.uss_mb}
@@ -161,9 +166,9 @@ def breach_line(ts: float, warned: MemoryWarned, state: AppState) -> Line:
     return (
         Span(clock(ts, millis=False), Tone.DIM),
         Span(" ✗ limit  ", Tone.BAD) if warned.over_limit else Span(" ⚠ warning", Tone.WARN),
-        Span(f" {warned.pid} {where}"),
+        Span(f" {where or f'pid {warned.pid}, no job'}"),
         Span(over, Tone.STRONG),
-        Span(f"{growth}{beside}{limit}", Tone.DIM),
+        Span(f"{growth}{beside}{limit}{f', pid {warned.pid}' if where else ''}", Tone.DIM),
     )
 
 
@@ -175,6 +180,7 @@ class Breaches(LineList):
         height: auto;
         border: round $foreground 30%;
         border-title-color: $foreground;
+        border-subtitle-color: $foreground-muted;
         padding: 0;
         background: $background;
         &:focus { border: round $accent; }
@@ -188,6 +194,7 @@ class Breaches(LineList):
         self.compact = False  # its border separates it from the logs
         self.border_title = "Breaches"
         self._state = AppState()
+        self._order = Order.NEWEST
 
     def on_mount(self) -> None:
         self.show(AppState(), 0.0)
@@ -198,8 +205,23 @@ class Breaches(LineList):
             return
         self._state = state
         self.set_class(not state.breaches, "-none")
-        self.show_rows(breach_rows(state))
+        self._show_sorted()
         self.border_title = f"Breaches {len(state.breaches)}" if state.breaches else "Breaches"
+
+    def _show_sorted(self) -> None:
+        self.show_rows(breach_rows(self._state, self._order))
+        sort = Content(f"S by {self._order}").stylize(Style.from_meta({"sort": True}))
+        self.border_subtitle = sort if self._state.breaches else ""
+
+    def action_sort(self) -> None:
+        """Switch to the next sort order: newest first, most memory first, or by process."""
+        self._order = self._order.next
+        self._show_sorted()
+
+    def on_click(self, event: events.Click) -> None:
+        if event.style.meta.get("sort"):
+            event.stop()
+            self.action_sort()
 
     def _facts_of(self, key: str) -> Mapping[str, str]:
         breach = dict(shown(self._state)).get(key)

@@ -13,6 +13,7 @@ from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model.commands import DumpStacks
 from agent_tui.model.errors import UserError
 from agent_tui.model.events import ProcessState
+from agent_tui.model.logs import LogLine
 from agent_tui.model.state import AppState, ProcessView
 from agent_tui.tui.job_log import JobLog
 from agent_tui.tui.widgets.detail_text import (
@@ -20,6 +21,7 @@ from agent_tui.tui.widgets.detail_text import (
     Tab,
     entry_title,
     job_lines,
+    job_of,
     logs_of,
     memory_of,
     no_talk,
@@ -39,6 +41,9 @@ PAINT_S = 0.5
 """Time between paints of the same row and tab."""
 
 MAX_NAME = 40
+
+RECENT = 2_000
+"""How many lines of all processes are searched for the last ones of a job, in the Job tab."""
 
 
 class Detail(Vertical):
@@ -73,6 +78,7 @@ class Detail(Vertical):
         super().__init__(id=id)
         self.engine: EngineAPI | None = None
         """The engine's API for log lines and stacks; None until the engine runs."""
+        self._key = ""
         self._tab = Tab.TALK
         self._text = LineText(id="detail-text")
         self._scroll = VerticalScroll(self._text, id="detail-scroll")
@@ -83,6 +89,7 @@ class Detail(Vertical):
         self._shown: tuple[Line, ...] | None = None
         self._title: tuple[Tab, str] | None = None
         self._log: JobLog | None = None
+        self._recent: JobLog | None = None
         self._stacks: Stacks | None = None
         self._stacks_for = ""
 
@@ -108,6 +115,11 @@ class Detail(Vertical):
         self._show_talk()
         if moved or not 0 <= now - self._painted_at < PAINT_S:
             self._paint()
+
+    def name_key(self, key: str) -> None:
+        """Name the key that moves the focus here before the tabs."""
+        self._key, self._title = key, None
+        self._retitle()
 
     def _show_talk(self) -> None:
         """Show the selected row's conversation in the Talk tab, if there is one."""
@@ -189,15 +201,14 @@ class Detail(Vertical):
         entry, state, now = self._entry, self._state, self._now
         match self._tab:
             case Tab.TALK:
-                return no_talk(entry, state, now, width, height)
+                return no_talk(entry, state, now, width, height, _lines_of(self._recent, entry))
             case Tab.LOGS:
-                own = self._log is not None and self._log.owner == _owner(entry)
-                return logs_of(tuple(self._log.lines) if own and self._log else (), entry, width)
+                return logs_of(_lines_of(self._log, entry), entry, width)
             case Tab.MEMORY:
                 return memory_of(entry, state, now, Levels.of(state.settings.options), width, height)
             case Tab.STACKS:
                 return stacks_of(self._stacks, entry, state, now, width)
-        return job_lines(entry, state, now, width, height)
+        return job_lines(entry, state, now, width, height, _lines_of(self._recent, entry))
 
     def _retitle(self) -> None:
         named = "" if self._tab is Tab.OPTIONS else clip(entry_title(self._entry, self._state), MAX_NAME)
@@ -210,7 +221,7 @@ class Detail(Vertical):
             )
             for tab in Tab
         ]
-        self.border_title = Content(" │ ").join(tabs)
+        self.border_title = Content(f"{self._key} " if self._key else "") + Content("  ").join(tabs)
         self.border_subtitle = Content(named)
 
     def on_click(self, event: events.Click) -> None:
@@ -228,6 +239,11 @@ class Detail(Vertical):
             if self._log is None or self._log.owner != owner:
                 self._log = JobLog(self.engine, owner)
             self.run_worker(self._read_log(self._log), group="log")
+        elif self._tab in (Tab.TALK, Tab.JOB) and job_of(self._entry, self._state) is not None:
+            if self._recent is None or self._recent.owner != owner:
+                self._recent = JobLog(self.engine, owner, self._state.log_end - RECENT)
+            if self._recent.end < self._state.log_end:
+                self.run_worker(self._read_log(self._recent), group="log")
         running = isinstance(self._entry, ProcessView) and self._entry.state is not ProcessState.ENDED
         if self._tab is Tab.STACKS and running and self._stacks_for != _key(self._entry):
             self._stacks_for = _key(self._entry)
@@ -246,6 +262,11 @@ class Detail(Vertical):
 
 def _key(entry: Entry | None) -> str:
     return "" if entry is None else key_of(entry)
+
+
+def _lines_of(log: JobLog | None, entry: Entry | None) -> tuple[LogLine, ...]:
+    """Return the lines that were read of the entry's log."""
+    return tuple(log.lines) if log is not None and log.owner == _owner(entry) else ()
 
 
 def _owner(entry: Entry | None) -> str:

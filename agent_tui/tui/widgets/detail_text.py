@@ -20,7 +20,7 @@ from agent_tui.tui.widgets.job_text import (
 from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.memory_plot import Levels, memory_lines
 from agent_tui.tui.widgets.plot import Mark
-from agent_tui.tui.widgets.processes import SERVICES, Entry
+from agent_tui.tui.widgets.processes import SERVICES, Entry, unready
 from agent_tui.tui.widgets.source import traceback_lines
 from agent_tui.tui.widgets.stack_rows import blocked_line, place_of, stack_lines, top_frame
 from agent_tui.tui.widgets.talk_notes import why_none
@@ -68,7 +68,10 @@ def entry_title(entry: Entry | None, state: AppState) -> str:
     if isinstance(entry, DispatchView):
         return one_line(entry.room)
     job = job_of(entry, state)
-    return one_line(job.room) if job is not None else f"{entry.kind} {entry.pid or NONE}"
+    if job is not None:
+        return one_line(job.room)
+    what = entry.state.value if entry.kind is ProcessKind.JOB else entry.kind.value
+    return f"{what} {entry.pid or NONE}"
 
 
 def job_of(entry: Entry | None, state: AppState) -> JobView | None:
@@ -76,8 +79,20 @@ def job_of(entry: Entry | None, state: AppState) -> JobView | None:
     return state.jobs.get(entry.job_id) if entry is not None and entry.job_id else None
 
 
-def job_lines(entry: Entry | None, state: AppState, now: float, width: int, height: int) -> tuple[Line, ...]:
-    """Return the lines of the Job tab: status, timeline, and, if the height allows, memory of the job.
+LOG_ROWS = 3
+"""The fewest rows of log lines that the Job tab shows."""
+
+
+def job_lines(
+    entry: Entry | None,
+    state: AppState,
+    now: float,
+    width: int,
+    height: int,
+    log: Sequence[LogLine] = (),
+) -> tuple[Line, ...]:
+    """Return the lines of the Job tab: status, timeline, and, if the height allows, memory of the job and the
+    last lines of its `log`.
 
     For a process without a job, they say what it is for.
     """
@@ -89,15 +104,32 @@ def job_lines(entry: Entry | None, state: AppState, now: float, width: int, heig
     if job is None:
         return _process(entry, state, now, width)
     lines = _job(job, state, width)
-    if len(lines) + PLOT_HEIGHT + 1 > height:
-        return lines
-    return (*lines, (), *job_memory(job, state, now, width))
+    if len(lines) + PLOT_HEIGHT + 1 <= height:
+        lines = (*lines, (), *job_memory(job, state, now, width))
+    return (*lines, *_last_lines(log, width, height - len(lines)))
 
 
-def no_talk(entry: Entry | None, state: AppState, now: float, width: int, height: int) -> tuple[Line, ...]:
+def _last_lines(log: Sequence[LogLine], width: int, height: int) -> tuple[Line, ...]:
+    """Return a heading and the last lines of a log, in at most `height` rows; nothing if too few fit."""
+    if not log or height < LOG_ROWS + 2:
+        return ()
+    rows = log_lines(log[-height:], width)[-(height - 2) :]
+    return ((), (Span("Log", Tone.STRONG), Span("  the last lines", Tone.DIM)), *rows)
+
+
+def no_talk(
+    entry: Entry | None,
+    state: AppState,
+    now: float,
+    width: int,
+    height: int,
+    log: Sequence[LogLine] = (),
+) -> tuple[Line, ...]:
     """Return the lines of the Talk tab for a job without a conversation: why, then those of the Job tab."""
     why = _muted(why_none(entry, state), width)
-    return why if entry is None else (*why, (), *job_lines(entry, state, now, width, height - len(why) - 1))
+    if entry is None:
+        return why
+    return (*why, (), *job_lines(entry, state, now, width, height - len(why) - 1, log))
 
 
 def _job(job: JobView, state: AppState, width: int) -> tuple[Line, ...]:
@@ -146,11 +178,22 @@ def _process(process: ProcessView, state: AppState, now: float, width: int) -> t
         ("memory", ", ".join(sizes)),
     ]
     lines = [(Span(row, head.tone),) for row in wrapped(head.text, width)]
+    trace = traceback_lines(_trace_of(process, state), width, state.agent)
     return (
         *lines,
         (),
         *(line for name, value in facts if value for line in fact(name, value, INDENT, width)),
+        *(((), *trace) if trace else ()),
     )
+
+
+def _trace_of(process: ProcessView, state: AppState) -> str:
+    """Return the traceback of the load or start that failed in this process; empty if it is another one's."""
+    if process.id not in unready(state):
+        return ""
+    generation, starts = state.generation, state.starts
+    is_load = process.kind is not ProcessKind.JOB and process.generation == generation.failed
+    return generation.traceback if is_load or not starts.is_failing else starts.traceback
 
 
 def logs_of(lines: Sequence[LogLine], entry: Entry | None, width: int) -> tuple[Line, ...]:

@@ -38,8 +38,8 @@ from agent_tui.tui.widgets.text import (
     counted,
     duration,
     fit,
+    in_mb,
     joined,
-    megabytes,
     milliseconds,
     one_line,
     pad,
@@ -145,8 +145,8 @@ def _generation_part(generation: GenerationView) -> Part:
 def _failing_part(state: AppState) -> Part:
     """Return the part for code whose processes fail to start; the pane at the top has the countdown."""
     number, bad = Span(f"gen {state.generation.current} "), Span("✗ fails to start", Tone.BAD)
-    why = Span(f" · {clip(one_line(state.starts.error), 40)}", Tone.DIM)
-    return Part(((9, (number, bad, why)), (2, (number, bad))))
+    whys = (Span(f" · {clip(one_line(state.starts.error), width)}", Tone.DIM) for width in (100, 40))
+    return Part((*((9, (number, bad, why)) for why in whys), (2, (number, bad))))
 
 
 def tuning_parts(running: str) -> tuple[Part, ...]:
@@ -198,7 +198,7 @@ def _online(worker: WorkerView, now: float) -> Part:
     state = Span("● registered", Tone.GOOD) if good else Span("◐ server not responding", Tone.WARN)
     again = f" ↻{worker.reconnects}" if worker.reconnects else ""
     minutes = max(int(now - worker.since), 0) // 60
-    up = Span(f" {pad(duration(60 * minutes) if minutes else '<1 min', 8)}{again}")
+    up = Span(f" {duration(60 * minutes) if minutes else '<1 min'}{again}")
     id = Span(f" {clip(one_line(worker.worker_id), 10)}", Tone.DIM)
     return Part(((7, (state, id, up)), (3, (state, up)), (0, (state,))))
 
@@ -212,8 +212,8 @@ def retrying(worker: WorkerView, now: float) -> str:
 def _backing_off(worker: WorkerView, now: float) -> Part:
     then = Span(f" · {pad(retrying(worker, now), len('retrying in 10 s'))}", Tone.WARN)
     state = Span("○ not registered", Tone.BAD)
-    reason = Span(f" ({clip(one_line(worker.reason), 60)})", Tone.DIM)
-    return Part(((9, (state, reason, then)), (0, (state, then))))
+    reasons = (Span(f" ({clip(one_line(worker.reason), width)})", Tone.DIM) for width in (100, 60))
+    return Part((*((9, (state, reason, then)) for reason in reasons), (0, (state, then))))
 
 
 def _server_part(server: ServerChosen) -> Part:
@@ -257,7 +257,7 @@ def notices(state: AppState, options: ServerOptions) -> tuple[Part, ...]:
     found = (
         (3, starting, f"◌ {starting} starting", Tone.WARN),
         (1, full, "▲ full", Tone.WARN),
-        (2, over, f"⚠ {over} over memory warning", Tone.WARN),
+        (2, over, f"⚠ {over} over", Tone.WARN),
         *((1, count, f"✗ {count} {word}", Tone.BAD) for count, word in bad),
     )
     return tuple(part(priority, (Span(text, tone),)) for priority, count, text, tone in found if count)
@@ -299,7 +299,7 @@ def _load_part(state: AppState, options: ServerOptions, samples: tuple[float, ..
     else:
         limit = "" if math.isinf(threshold) else f"/{threshold:g}"
         load = _figure("load", f"{measured:.2f}{limit}", len(f"0.00{limit}"))
-    drawn = Span(f" {bars(samples, threshold):>{SAMPLES}}", Tone.DIM)
+    drawn = Span(f" {bars(samples, threshold).rjust(SAMPLES, BARS[0])}", Tone.DIM)
     return Part(((6, (*load, drawn)), (2, load)))
 
 
@@ -338,15 +338,15 @@ def _memory_part(live: tuple[ProcessView, ...]) -> Part:
     """
     shares = [p.pss_mb for p in live if p.pss_mb is not None]
     resident = [p.rss_mb for p in live if p.rss_mb is not None]
-    size = megabytes(sum(shares or resident)).replace("M", " MB").replace("G", " GB") if resident else NONE
-    memory, measure = _figure("mem", size, 6), (" pss" if shares else " rss") if resident else ""
-    measured = (Span("mem ", Tone.DIM), Span(size), Span(pad(measure, 10 - len(size)), Tone.DIM))
+    size = f"{in_mb(sum(shares or resident))} MB" if resident else NONE
+    memory, measure = _figure("mem", size, 8), (" pss" if shares else " rss") if resident else ""
+    measured = (Span("mem ", Tone.DIM), Span(size), Span(pad(measure, 12 - len(size)), Tone.DIM))
     return Part(((5, measured), (3, memory)))
 
 
 _DOT = " · "
 _GAP = "  "
-NOTICES = 22
+NOTICES = 20
 """Cells that the figures leave free for notices, so that a notice never moves a figure."""
 
 TICK_S = 0.25

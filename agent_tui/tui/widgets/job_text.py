@@ -57,11 +57,13 @@ def summary_lines(job: JobView, state: AppState, width: int) -> tuple[Line, ...]
     is_in_reason = job.ended_by in (EndedBy.EXIT, EndedBy.SIGNAL) and job.reason
     ended = "" if is_in_reason else job_ended(job)
     status = f"{job.status}" if job.status is not None and job.status not in standing.text else ""
+    more = f"  {status}" if status else ""
+    taken = len(f"{standing.text}  room {after}{more}")
     lines: list[Line] = [
         (
             Span(standing.text, standing.tone),
-            Span(f"  room {clip(one_line(job.room), max(width - 40, 20))}{after}"),
-            Span(f"  {status}" if status else "", Tone.DIM),
+            Span(f"  room {clip(one_line(job.room), max(width - taken, 8))}{after}"),
+            Span(more, Tone.DIM),
         )
     ]
     if ended:
@@ -140,7 +142,7 @@ def start_of(times: JobTimes, otherwise: float) -> float:
 
 def log_lines(lines: Sequence[LogLine], width: int, *, rows: int = MAX_ROWS) -> tuple[Line, ...]:
     """Return log lines as in the log pane, without the owner column; at most `rows` rows of each record."""
-    layout = Columns(millis=width >= 100, owner=False, aligned=width >= 100)
+    layout = Columns(millis=width >= 100, owner=0, aligned=width >= 100)
     return tuple(
         tuple(Span(text, _TONES.get(role, Tone.DIM)) for text, role in row_parts(line, row, layout))
         for line in lines
@@ -161,6 +163,14 @@ def _ms(seconds_: float) -> str:
     if abs(ms) < 10:
         return f"{ms:.1f} ms"
     return f"{grouped(ms)} ms" if abs(ms) < 100_000 else duration(seconds_)
+
+
+def seconds_of(job: JobView, now: float) -> float | None:
+    """Return how long the job lasted, or has lasted so far; None before it started."""
+    started = job.times.entered or job.times.launched
+    if job.seconds is not None:
+        return job.seconds
+    return None if started is None or job.phase not in LIVE_PHASES else now - started
 
 
 def seconds(length: float) -> str:

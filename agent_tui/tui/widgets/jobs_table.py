@@ -10,24 +10,25 @@ from textual.message import Message
 from agent_tui.model.state import LIVE_PHASES, AppState, DispatchView, JobView
 from agent_tui.tui.widgets import copyable
 from agent_tui.tui.widgets.endings import job_ended, job_status, signal_name
+from agent_tui.tui.widgets.job_text import seconds_of
 from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.processes import dispatch_of, key_of
 from agent_tui.tui.widgets.swap_text import code_cell
 from agent_tui.tui.widgets.table import Column, Order, Row, Table
-from agent_tui.tui.widgets.text import NONE, Span, Tone, megabytes, milliseconds, one_line, stopwatch
+from agent_tui.tui.widgets.text import NONE, Span, Tone, in_mb, milliseconds, one_line, stopwatch
 
 COLUMNS = (
-    Column("state", 13, 0, 13),
-    Column("room", 12, 1, 60, grows=0),
+    Column("state", 12, 0, 13),
+    Column("room", 11, 1, 60, grows=0),
     Column("offered", 8, 7, 8),
     Column("gen", 7, 6, 7, right=True),
     Column("start", 5, 5, 5),
-    Column("entry", 7, 3, 8, right=True),
+    Column("entry", 6, 3, 8, right=True),
     Column("lasted", 7, 2, 8, right=True),
-    Column("peak", 5, 4, 5, right=True),
+    Column("peak", 7, 4, 7, right=True, unit="MB"),
     Column("exit", 7, 8, 9, from_width=100),
     Column("job", 15, 9, 15, from_width=150),
-    Column("why", 17, 1, 300, grows=0),
+    Column("why", 18, 1, 300, grows=0),
 )
 """The columns in order. `entry` is the time to the entry function, from the dispatch or else the offer."""
 
@@ -112,7 +113,7 @@ def job_row(job: JobView, state: AppState, now: float) -> Row:
         "start": Span({True: "warm", False: "cold", None: NONE}[job.warm], tone),
         "entry": Span(NONE if entry_ms is None else milliseconds(entry_ms), tone),
         "lasted": Span(NONE if lasts is None else stopwatch(lasts), tone),
-        "peak": Span(megabytes(state.memory_of(job).peak), tone),
+        "peak": Span(in_mb(state.memory_of(job).peak), tone),
         "exit": Span("" if live else exit_of(job), tone),
         "job": Span(one_line(job.id), Tone.DIM),
         "why": Span(why(job), Tone.PLAIN if status.tone is Tone.BAD else tone),
@@ -129,14 +130,6 @@ def exit_of(job: JobView) -> str:
     if job.signal:
         return signal_name(job.signal)
     return "" if job.exit_code is None else str(job.exit_code)
-
-
-def seconds_of(job: JobView, now: float) -> float | None:
-    """Return how long the job lasted, or has lasted so far; None before it started."""
-    started = job.times.entered or job.times.launched
-    if job.seconds is not None:
-        return job.seconds
-    return None if started is None or job.phase not in LIVE_PHASES else now - started
 
 
 def _entry_ms(job: JobView) -> float | None:

@@ -26,6 +26,8 @@ class Title:
 
     level: LogLevel
     chips: tuple[Chip, ...] = ()
+    key: str = ""
+    """The key that moves the focus to the logs."""
     needle: str = ""
     only_matches: bool = False
     rank: int = 0
@@ -56,7 +58,7 @@ def title_pieces(title: Title, width: int) -> tuple[list[Piece], list[Piece]]:
     chips = [Piece(chip.name, ((f"{chip.label} ×", Role.KEY),), 5) for chip in title.chips]
     short = Piece("log_filters", ((f"{counted(count, 'filter')} ▾", Role.KEY),), 0)
     left = [
-        Piece("", (("Logs", Role.TITLE),), 4),
+        Piece("", ((f"{title.key} Logs".lstrip(), Role.TITLE),), 4),
         Piece("log_filters", ((f"{title.level.label} ▾", Role.KEY),), 0),
         *(chips or [Piece("log_filters", (("all ▾", Role.KEY),), 3)]),
         Piece("find", tuple(_find(title)), 2 if title.needle or title.scanned is not None else 3),

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     import regex
 
 HOST = "agent-tui"
-OWNER_WIDTH = len(HOST)
+OWNER_WIDTH = 13
+"""Cells of an owner in most panes: enough for the rooms of test jobs, such as `test-73c4baa7`."""
+
+ID_WIDTH = 9
 
 PREFIX = "re:"
 """The prefix of a regular expression."""
@@ -147,7 +150,7 @@ class Chip:
 
 def short_id(name: str) -> str:
     """Return an id from outside in at most nine cells."""
-    return clip(one_line(name), OWNER_WIDTH)
+    return clip(one_line(name), ID_WIDTH)
 
 
 def owner_label(owner: str, state: AppState | None) -> str:

@@ -1,5 +1,7 @@
 """Renders rows of the log pane as strips, cached, and cut to the visible columns."""
 
+from typing import TYPE_CHECKING
+
 from rich.cells import cell_len
 from rich.segment import Segment
 from rich.style import Style
@@ -11,6 +13,9 @@ from agent_tui.model.logs import LogLine
 from agent_tui.tui.widgets.log_rows import LogRows
 from agent_tui.tui.widgets.log_text import ROW_ROLES, Columns, Role, columns, indent, row_parts
 from agent_tui.tui.widgets.text import counted
+
+if TYPE_CHECKING:
+    from agent_tui.model.state import AppState
 
 CACHED_ROWS = 128
 """More rows than a screen has; not many more, because the garbage collector walks all cached objects."""
@@ -30,6 +35,8 @@ class LogPainter:
         self._strips: LRUCache[tuple[int, int, bool], Strip] = LRUCache(CACHED_ROWS)
         self.columns = Columns()
         """The columns that fit the current width."""
+        self.state: AppState | None = None
+        """The state that names the owners of lines."""
         self._plain: Style | None = None
         self._chosen: Style | None = None
 
@@ -67,7 +74,7 @@ class LogPainter:
     def empty(self, width: int) -> Strip:
         """Return the row of an empty pane: why there are no lines."""
         if self._rows.end == 0:
-            text = "no log lines yet: output and log records of all processes appear here"
+            text = "no log lines yet: the output of all processes appears here"
         else:
             hidden = counted(self._rows.end - self._rows.first, "line")
             text = f"{hidden} hidden by the {self._hiding()}"
@@ -91,7 +98,16 @@ class LogPainter:
         if strip is None:
             query, folded = self._rows.query, self._rows.is_folded(line)
             wrap = self._rows.index.filter.wrap
-            parts = row_parts(line, part, self.columns, query, selected=selected, folded=folded, wrap=wrap)
+            parts = row_parts(
+                line,
+                part,
+                self.columns,
+                query,
+                selected=selected,
+                folded=folded,
+                wrap=wrap,
+                state=self.state,
+            )
             fill = self._fill(selected)
             over = Style(bgcolor=fill.bgcolor) if selected else Style.null()
             segments = [

@@ -59,6 +59,7 @@ class LogPane(Vertical):
         self._find = LogPrompt("Find", self._find_field, FIND_HELP, id="log-find")
         self._time = LogPrompt("Go to", PromptInput(compact=True), TIME_HELP, id="log-time")
         self._state: AppState | None = None
+        self._key = ""
         self._origin: tuple[bool, int | None] = (True, None)
         self._when_scanned: Callable[[], None] | None = None
 
@@ -77,10 +78,16 @@ class LogPane(Vertical):
 
     # -- called by the app -------------------------------------------------------------------------------
 
+    def name_key(self, key: str) -> None:
+        """Name the key that moves the focus here in the title."""
+        self._key = key
+        self._retitle()
+
     def show(self, state: AppState, now: float) -> None:
         """Update the title from the state: owners' names and the number of dropped lines."""
         if state is not self._state:
             self._state = state
+            self._view.name_owners(state)
             self._retitle()
 
     @property
@@ -343,6 +350,7 @@ class LogPane(Vertical):
         self._title.show(
             Title(
                 level=self._level,
+                key=self._key,
                 chips=chips(self._chosen, self._state),
                 needle=rows.query.typed,
                 only_matches=rows.filter.only_matches,

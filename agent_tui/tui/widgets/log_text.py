@@ -10,7 +10,9 @@ from typing import Any
 
 from rich.cells import cell_len
 
+from agent_tui.model.child import ProcessKind
 from agent_tui.model.logs import LogLevel, LogLine
+from agent_tui.model.state import AppState
 from agent_tui.tui.widgets.log_filter import HOST, NOTHING, OWNER_WIDTH, Query, short_id
 from agent_tui.tui.widgets.log_rows import (
     MAX_ROWS,
@@ -20,7 +22,13 @@ from agent_tui.tui.widgets.log_rows import (
     row_slices,
     shown_lines,
 )
-from agent_tui.tui.widgets.text import counted, pad
+from agent_tui.tui.widgets.text import clip, counted, one_line, pad
+
+WIDE, WIDE_OWNER = 100, 18
+"""The width from which panes have all columns, and the cells of the owner there."""
+
+WITH_OWNER = 46
+"""The width from which panes name the owner."""
 
 
 class Role(StrEnum):
@@ -50,7 +58,7 @@ Parts = list[tuple[str, Role]]
 _ROLES = {
     LogLevel.TRACE: (Role.QUIET, Role.QUIET),
     LogLevel.DEBUG: (Role.QUIET, Role.QUIET),
-    LogLevel.INFO: (Role.TEXT, Role.TEXT),
+    LogLevel.INFO: (Role.QUIET, Role.TEXT),
     LogLevel.WARN: (Role.WARN_WORD, Role.WARN),
     LogLevel.ERROR: (Role.ERROR_WORD, Role.ERROR),
     LogLevel.FATAL: (Role.ERROR_WORD, Role.ERROR),
@@ -62,23 +70,36 @@ class Columns:
     """The columns that fit. Wide panes align further rows of a record with its text."""
 
     millis: bool = True
-    owner: bool = True
+    owner: int = OWNER_WIDTH
+    """Cells of the owner's name; 0 for none."""
     aligned: bool = True
 
     @property
     def prefix(self) -> int:
         """Width of the columns before the text, in cells."""
-        return 1 + (13 if self.millis else 9) + 6 + (OWNER_WIDTH + 2 if self.owner else 0)
+        return 1 + (13 if self.millis else 9) + 6 + (self.owner + 2 if self.owner else 0)
 
 
 def columns(width: int, *, wrap: bool = False) -> Columns:
     """Return the columns for a width in cells; milliseconds are dropped first, then the owner."""
-    return Columns(millis=width >= 100, owner=width >= 72, aligned=wrap or width >= 100)
+    is_wide = width >= WIDE
+    owner = WIDE_OWNER if is_wide else OWNER_WIDTH if width >= WITH_OWNER else 0
+    return Columns(millis=is_wide, owner=owner, aligned=wrap or is_wide)
 
 
-def owner_of(line: LogLine) -> str:
-    """Return a line's owner: the short id of its job, or else of its process, or else the host's name."""
-    return short_id(line.job_id or line.source.process_id or HOST)
+def owner_of(line: LogLine, state: AppState | None = None) -> str:
+    """Return a line's owner: its job's room, or else what its process is, or the host's name.
+
+    For a job or process that the state does not have, it is the id.
+    """
+    job_id, process_id = line.job_id, line.source.process_id
+    job = state.jobs.get(job_id) if state is not None and job_id else None
+    if job is not None and (room := one_line(job.room)):
+        return room
+    process = state.processes.get(process_id) if state is not None and not job_id else None
+    if process is not None and process.kind is not ProcessKind.JOB:
+        return process.kind.value
+    return short_id(job_id or process_id or HOST)
 
 
 def clock(ts: float, millis: bool) -> str:
@@ -99,8 +120,12 @@ def row_parts(
     selected: bool = False,
     folded: bool = False,
     wrap: int = 0,
+    state: AppState | None = None,
 ) -> Parts:
-    """Return one row of a record: the first with the columns, the others indented."""
+    """Return one row of a record: the first with the columns, the others indented.
+
+    `state` names the owners.
+    """
     texts = shown_lines(line.text, folded=folded)
     rows = row_slices(line.text, folded=folded, wrap=wrap) if wrap else ()
     if rows:
@@ -118,12 +143,13 @@ def row_parts(
     body_parts = _cut([(sign, Role.FOLD), *text] if sign else text, start, end)
     if part:
         return [*mark, *_margin(line, number, start, layout, folded=folded), *body_parts]
+    owner = pad(clip(owner_of(line, state), layout.owner), layout.owner + 2)
     return [
         *mark,
         (clock(line.ts, layout.millis) + " ", Role.TIME),
         (line.level.name, word),
         (" " * (6 - len(line.level.name)), Role.MARK),
-        *([(pad(owner_of(line), OWNER_WIDTH + 2), Role.OWNER)] if layout.owner else []),
+        *([(owner, Role.OWNER)] if layout.owner else []),
         *body_parts,
     ]
 

@@ -14,6 +14,7 @@ from textual.strip import Strip
 
 from agent_tui.logs.ring import CAPACITY
 from agent_tui.model.logs import LogLevel, LogLine
+from agent_tui.model.state import AppState
 from agent_tui.tui.widgets.log_filter import LogFilter
 from agent_tui.tui.widgets.log_painter import SELECTED, STYLES, LogPainter
 from agent_tui.tui.widgets.log_rows import AT_ONCE, SLICE, LogRows
@@ -121,6 +122,10 @@ class LogView(ScrollView, can_focus=True):
         if change.records_added or change.rows_evicted:
             self.post_message(self.Changed())
         self._continue_scan()
+
+    def name_owners(self, state: AppState) -> None:
+        """Name the owners of lines by that state from now on."""
+        self._painter.state = state
 
     def request(self, wanted: LogFilter) -> None:
         """Apply another filter or search and keep the place; many lines are scanned in slices."""

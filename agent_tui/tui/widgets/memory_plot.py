@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from agent_tui.model.time_series import Point, TimeSeries
 from agent_tui.options.declare import ServerOptions
 from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, as_steps, plot, round_up
-from agent_tui.tui.widgets.text import Line, Span, Tone, grouped, megabytes, stopwatch, width_of
+from agent_tui.tui.widgets.text import Line, Span, Tone, grouped, stopwatch, width_of
 
 FAR = 4.0
 """Levels above the peak times this factor are named but not drawn, because the curve would be flat."""
@@ -42,7 +42,7 @@ def memory_lines(
         return ((Span("Memory", Tone.STRONG), Span("  not measured", Tone.DIM)),)
     peak = max(value for _, value in points)
     rules = [
-        Rule(mb, f"{name} {megabytes(mb)}", tone)
+        Rule(mb, f"{name} {grouped(mb)} MB", tone)
         for name, mb, tone in (("warn", levels.warn_mb, Tone.WARN), ("limit", levels.limit_mb, Tone.BAD))
         if 0 < mb <= FAR * peak
     ]
@@ -55,13 +55,14 @@ def memory_lines(
     if width_of((*head, far)) <= width:
         head = (*head, far)
     since: Callable[[float], str] = write_time or (lambda at: stopwatch(at - start))
+    above = sorted((rule.y, rule.tone) for rule in rules)
     picture = plot(
-        [Series(as_steps(points, end))],
+        [Series(as_steps(points, end), above=above)],
         width,
         height - 1 - (height - 1) % 2,  # an odd number of rows, so that the middle label is half of the top
         rules,
         x=Axis(start, max(end, start + 1.0), since),
-        y=Axis(0.0, high, lambda mb: megabytes(mb) if mb else "0"),
+        y=Axis(0.0, high, grouped),
         marks=marks,
     )
     return (head, *picture)

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, pad, stopwatch, width_of
 
@@ -21,6 +21,8 @@ class Series:
 
     points: Sequence[Point]
     tone: Tone = Tone.GOOD
+    above: Sequence[tuple[float, Tone]] = ()
+    """Levels in rising order; where the curve is above one, it has that level's tone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ def plot(
 
     The default axes fit the data. Later series are drawn over earlier ones, and all of them over the rules.
     """
-    drawn = [Series(_real(each.points), each.tone) for each in series]
+    drawn = [replace(each, points=_real(each.points)) for each in series]
     x = x or _fitting([point[0] for each in drawn for point in each.points])
     y = y or _fitting([*(point[1] for each in drawn for point in each.points), *(rule.y for rule in rules)])
     rows = max(height - 1, 1)
@@ -147,10 +149,12 @@ class _Canvas:
         for column, (low, high) in enumerate(self._extents(series.points)):
             if low > high:
                 continue
-            for dot in range(self._dot_row(high), self._dot_row(low) + 1):
+            levels = [(self._dot_row(level), tone) for level, tone in series.above if high > level]
+            for dot in range(self._dot_row(low), self._dot_row(high) - 1, -1):  # the top sets the tone
                 cell = (column // 2, dot // 4)
                 bits = self._dots.get(cell, (0, series.tone))[0]
-                self._dots[cell] = (bits | _DOTS[column % 2][dot % 4], series.tone)
+                tone = next((tone for row, tone in reversed(levels) if dot <= row), series.tone)
+                self._dots[cell] = (bits | _DOTS[column % 2][dot % 4], tone)
 
     def lines(self) -> Iterable[Line]:
         """Yield the rows."""

@@ -1,6 +1,8 @@
 """The current problems: the cause, what it means, and what to do. A pure function of the state."""
 
+import errno
 import math
+import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,6 +36,10 @@ BLOCKED_AFTER_S = 3.0
 
 CONNECTED_WITHIN_S = 10.0
 """After this time, in s, the SDKs warn about an entry function that has not connected."""
+
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+FREE_SPACE = "delete files on that disk, or raise the quota"
+_NO_SPACE_TEXT = tuple(os.strerror(number) for number in NO_SPACE)
 
 _MAIN_THREAD = re.compile(r"^Thread MainThread:\n(?:.+\n?)*", re.MULTILINE)
 
@@ -82,7 +88,7 @@ def _file(state: AppState, now: float, options: ServerOptions) -> Iterator[Probl
         f"file {generation.failed}",
         generation.error or "no reason given",
         f"generation {current} still takes new jobs" if current else "no jobs can run",
-        "fix it and save",
+        FREE_SPACE if _is_full(generation.error) else "fix it and save",
         f"{edit} · g details" if current else f"{edit} · {_retry(state)}",
         _place(state, generation.file or state.agent, generation.line),
         _source(generation.file, generation.line, generation.traceback),
@@ -100,6 +106,8 @@ def _starts(state: AppState, now: float, options: ServerOptions) -> Iterator[Pro
     todo = "fix it and save"
     if starts.ended_by is EndedBy.INIT_TIMEOUT:
         todo = "load less, or raise initializeProcessTimeout (E options)"
+    elif _is_full(starts.error):
+        todo = FREE_SPACE
     elif starts.ended_by is EndedBy.NO_PROCESS:
         todo = "free memory, processes, or file descriptors on this machine"
     retry = starts.next_attempt(now)
@@ -115,6 +123,17 @@ def _starts(state: AppState, now: float, options: ServerOptions) -> Iterator[Pro
         line=starts.line,
         trace=_trace(starts.traceback),
     )
+
+
+def _is_full(error: str) -> bool:
+    """Return whether an error says that a disk is full."""
+    return any(text in error for text in _NO_SPACE_TEXT)
+
+
+def no_space(what: str, path: str, error: OSError) -> Problem:
+    """Return the problem that the screen could not write a file because the disk is full."""
+    why = (error.strerror or str(error)).lower()
+    return Problem(f"disk {what}", f"{why}: {what} not saved", "", f"{FREE_SPACE} · {path}")
 
 
 def _server(state: AppState, now: float, options: ServerOptions) -> Iterator[Problem]:

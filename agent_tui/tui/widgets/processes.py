@@ -1,5 +1,6 @@
 """The process table: waiting dispatches and live processes first, then ended ones."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -8,14 +9,15 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from agent_tui.model.child import ProcessKind
-from agent_tui.model.events import ProcessState
+from agent_tui.model.events import EndedBy, ProcessState
 from agent_tui.model.state import AppState, DispatchView, JobView, ProcessView
 from agent_tui.options.declare import ServerOptions
 from agent_tui.tui.widgets import copyable
 from agent_tui.tui.widgets.endings import process_ended
+from agent_tui.tui.widgets.job_text import seconds_of
 from agent_tui.tui.widgets.swap_text import code_cell
 from agent_tui.tui.widgets.table import Column, Order, Row, Table
-from agent_tui.tui.widgets.text import NONE, Span, Tone, age, duration, megabytes, one_line, pad, stopwatch
+from agent_tui.tui.widgets.text import NONE, Span, Tone, duration, in_mb, one_line, pad, stopwatch
 
 ENDED_SHOWN = 20
 """Maximum number of ended processes in the table."""
@@ -28,23 +30,26 @@ BAR, SIZE = 5, 5
 
 
 _BEFORE = (
-    Column("state", 12, 0, 19, grows=1),
-    Column("room", 9, 1, 40, grows=0),
+    Column("state", 13, 0, 16, grows=0),
+    Column("room", 13, 1, 40, grows=1),
     Column("gen", 7, 3, 7, right=True),
     Column("age", 7, 2, 7, right=True),
-    Column("mem", 11, 1, 11, right=True),
-    Column("cpu", 4, 4, 4, right=True),
-    Column("ping", 5, 6, 5, right=True),
-    Column("pid", 7, 5, 7, right=True),
-    Column("job", 9, 8, 15, grows=2),
+    Column("mem", 11, 1, 11, right=True, unit="MB"),
+    Column("cpu", 5, 4, 5, right=True, unit="%"),
+    Column("ping", 7, 6, 7, right=True, from_width=90, unit="ms"),
+    Column("pid", 7, 7, 7, right=True, from_width=112),
+    Column("job", 9, 8, 15, grows=2, from_width=130),
 )
-_RSS = Column("rss", 5, 9, 5, right=True)
-_USS = Column("uss", 5, 10, 5, right=True)
-_WHY = Column("why", 16, 7, 120, grows=3)
+_RSS = Column("rss", 6, 9, 6, right=True, from_width=140, unit="MB")
+_USS = Column("uss", 6, 10, 6, right=True, from_width=150, unit="MB")
+_PSS = Column("pss", 6, 11, 6, right=True, from_width=160, unit="MB")
+_WHY = Column("why", 14, 5, 120, grows=1)
 COLUMNS = (*_BEFORE, _USS, _RSS, _WHY)
-"""The columns in order. `mem` is the memory that the limits apply to; `why` the reason that it ended."""
+"""The columns in order. `age` is that of the call, `mem` the memory that the limits apply to. `why` is the
+reason that it ended, or what a process without jobs does.
+"""
 
-COLUMNS_OF_NODE = (*_BEFORE, _RSS, _USS, Column("pss", 5, 11, 5, right=True), _WHY)
+COLUMNS_OF_NODE = (*_BEFORE, _RSS, _USS, _PSS, _WHY)
 """For agents-js: the SDK's limits count RSS, so it comes first; PSS shows how much of it is shared."""
 
 Entry = ProcessView | DispatchView
@@ -60,24 +65,40 @@ SERVICES = {
 """The purpose of each kind of process that runs no jobs."""
 
 
+_DOES = {
+    ProcessKind.CONTROL: "request and load functions",
+    ProcessKind.TEMPLATE: "agent loaded, forked per job",
+    ProcessKind.BASE: "SDK loaded, forked per job",
+    ProcessKind.INFERENCE: "local models for all jobs",
+    ProcessKind.BLANK: "SDK loaded, for the next use",
+}
+"""The same for the column `why`."""
+
+
 def columns_of(state: AppState) -> tuple[Column, ...]:
     """Return the columns for the language of the agent's file."""
     is_node = state.interpreter is not None and state.interpreter.language == "Node"
     return COLUMNS_OF_NODE if is_node else COLUMNS
 
 
-SORTED_BY: dict[str, Callable[[ProcessView], float]] = {
-    "pid": lambda p: p.pid or 0,
-    "gen": lambda p: p.generation,
-    "mem": lambda p: memory_mb(p) or 0.0,
-    "rss": lambda p: p.rss_mb or 0.0,
-    "uss": lambda p: p.uss_mb or 0.0,
-    "pss": lambda p: p.pss_mb or 0.0,
-    "cpu": lambda p: p.cpu_pct or 0.0,
-    "ping": lambda p: p.ping_ms or 0.0,
-    "age": lambda p: -p.started,
+SORTED_BY: dict[str, Callable[[ProcessView, AppState], float]] = {
+    "pid": lambda p, _: p.pid or 0,
+    "gen": lambda p, _: p.generation,
+    "mem": lambda p, _: memory_mb(p) or 0.0,
+    "rss": lambda p, _: p.rss_mb or 0.0,
+    "uss": lambda p, _: p.uss_mb or 0.0,
+    "pss": lambda p, _: p.pss_mb or 0.0,
+    "cpu": lambda p, _: p.cpu_pct or 0.0,
+    "ping": lambda p, _: p.ping_ms or 0.0,
+    "age": lambda p, state: -_call_start(p, state),
 }
 """The sort key of each column."""
+
+
+def _call_start(process: ProcessView, state: AppState) -> float:
+    """Return when the process's call entered, or was offered, in Unix seconds; infinity without a call."""
+    job = state.jobs.get(process.job_id) if process.job_id else None
+    return math.inf if job is None else job.times.entered or job.times.launched or job.offered
 
 
 BY_STATE = Order()
@@ -87,10 +108,16 @@ def ordered(state: AppState, order: Order = BY_STATE) -> list[ProcessView]:
     """Return the processes: with a job, idle, starting, services; then the last ended ones."""
     live = sorted(state.live_processes, key=lambda p: (_rank(p), p.started, p.id))
     if order.column:
-        live.sort(key=SORTED_BY[order.column], reverse=order.descending)
-    ended = [p for p in state.processes.values() if p.state is ProcessState.ENDED]
+        live.sort(key=lambda p: SORTED_BY[order.column](p, state), reverse=order.descending)
+    ended = [p for p in state.processes.values() if p.state is ProcessState.ENDED and not _is_routine(p)]
     ended.sort(key=lambda p: p.since, reverse=True)
     return live + ended[:ENDED_SHOWN]
+
+
+def _is_routine(process: ProcessView) -> bool:
+    """Return whether an ended process had no job and ended on request, as some do at each save."""
+    failed = process.exit_code or process.signal or process.pid is None
+    return not process.job_id and not failed and process.ended_by in (None, EndedBy.ORDER)
 
 
 def entries(state: AppState, order: Order = BY_STATE) -> dict[str, Entry]:
@@ -150,32 +177,43 @@ def process_row(process: ProcessView, state: AppState, now: float) -> Row:
     job = state.jobs.get(process.job_id) if process.job_id else None
     ended = process.state is ProcessState.ENDED
     tone = Tone.DIM if ended or process.kind is not ProcessKind.JOB else Tone.PLAIN
-    cpu = NONE if process.cpu_pct is None else f"{process.cpu_pct:.0f}%"
-    ping = NONE if process.ping_ms is None else f"{process.ping_ms:.0f}ms"
-    up = (process.since if ended else now) - process.started
-    at_rest = process.state is not ProcessState.JOB and not ended
+    cpu = NONE if process.cpu_pct is None else f"{process.cpu_pct:.0f}"
+    ping = NONE if process.ping_ms is None else f"{process.ping_ms:.0f}"
     return {
         "state": _state(process, job, state.generation.current, now),
-        "room": Span(_what(process, job), tone),
+        "room": Span(one_line(job.room) if job else "", tone),
         "gen": Span(str(process.generation or NONE), tone) if job is None else code_cell(job, state, tone),
-        "age": Span(age(up) if at_rest else stopwatch(up), tone),
+        "age": Span(_age(process, job, now), tone),
         "mem": memory_cell(process, state.settings.options, tone),
         "cpu": Span("" if ended else cpu, tone),
         "ping": Span("" if ended else ping, tone),
         "pid": Span(NONE if process.pid is None else str(process.pid), tone),
         "job": Span(one_line(process.job_id or ""), tone),
-        "rss": Span(megabytes(process.rss_mb), tone),
-        "uss": Span(megabytes(process.uss_mb), tone),
-        "pss": Span(megabytes(process.pss_mb), tone),
-        "why": Span(one_line(process.reason or ""), tone),
+        "rss": Span(in_mb(process.rss_mb), tone),
+        "uss": Span(in_mb(process.uss_mb), tone),
+        "pss": Span(in_mb(process.pss_mb), tone),
+        "why": Span(_why(process), tone),
     }
 
 
-def _what(process: ProcessView, job: JobView | None) -> str:
-    """Return the room of the process's job; for a support process, its kind."""
-    if process.kind is not ProcessKind.JOB:
-        return process.kind.value
-    return one_line(job.room) if job else ""
+def _why(process: ProcessView) -> str:
+    """Return why a process ended; for a service, what it does, or which one has ended."""
+    service, reason = process.kind is not ProcessKind.JOB, one_line(process.reason or "")
+    if process.state is ProcessState.ENDED:
+        return f"{process.kind}: {reason}" if service else reason
+    return _DOES[process.kind] if service else reason
+
+
+def _age(process: ProcessView, job: JobView | None, now: float) -> str:
+    """Return how long the process's call has lasted, or how long it has been starting; empty without a call.
+
+    The seconds of all other processes would render the whole table again each second.
+    """
+    if job is not None and job.process_id in (process.id, None):
+        lasts = seconds_of(job, now)
+        return stopwatch(now - job.offered if lasts is None else lasts)
+    is_starting = process.kind is ProcessKind.JOB and process.state is ProcessState.STARTING
+    return stopwatch(now - process.started) if is_starting else ""
 
 
 def memory_mb(process: ProcessView) -> float | None:
@@ -186,7 +224,7 @@ def memory_mb(process: ProcessView) -> float | None:
 def memory_cell(process: ProcessView, options: ServerOptions, tone: Tone = Tone.PLAIN) -> Span:
     """Return the memory, and for job processes a bar: full at the limit, or else at the warning."""
     used, warn, limit = memory_mb(process), options.job_memory_warn_mb, options.job_memory_limit_mb
-    size = pad(megabytes(used), SIZE, right=True)
+    size = pad(in_mb(used), SIZE, right=True)
     full = limit if limit > 0 else warn
     if used is None or full <= 0 or process.kind is not ProcessKind.JOB:
         return Span(size, tone)
@@ -216,17 +254,36 @@ def _state(process: ProcessView, job: JobView | None, current: int, now: float) 
         return process_ended(process, job)
     if process.blocked_since:
         return Span(f"▲ blocked {duration(now - process.blocked_since)}", Tone.BAD)
-    if process.state is ProcessState.STARTING and _serves(process, current):
-        return Span("◇ up")
-    return _STATES[process.state]
+    shown = _STATES[process.state]
+    if process.kind is not ProcessKind.JOB:
+        if _serves(process, current):
+            shown = Span("◇", Tone.DIM)
+        return Span(f"{shown.text[0]} {process.kind}", shown.tone)
+    return shown
 
 
 def _serves(process: ProcessView, current: int) -> bool:
     """Return whether a service process is up: it has answered a ping, or its generation is loaded."""
-    if process.kind in (ProcessKind.JOB, ProcessKind.BLANK):
+    if process.kind is ProcessKind.BLANK or process.state is not ProcessState.STARTING:
         return False
     loaded = process.generation <= current if process.generation else current > 0
     return process.ping_ms is not None or loaded
+
+
+def unready(state: AppState) -> frozenset[str]:
+    """Return the ids of the processes that show why the newest code does not load or start; usually none."""
+    generation, starts = state.generation, state.starts
+    numbers = {generation.failed} if generation.is_broken else set()
+    if starts.is_failing:
+        numbers.add(starts.generation)
+    return frozenset(
+        process.id
+        for process in state.processes.values()
+        if process.generation in numbers
+        and process.state is ProcessState.ENDED
+        and not process.job_id
+        and not _is_routine(process)
+    )
 
 
 class Processes(Table[Entry]):
@@ -254,7 +311,7 @@ class Processes(Table[Entry]):
 
     @dataclass
     class JobRequested(Message):
-        """The user pressed Enter on a process; `job_id` is the job that it has or had."""
+        """The user pressed Enter on a row; `job_id` is the job that its process has or had."""
 
         job_id: str | None
 
@@ -268,6 +325,10 @@ class Processes(Table[Entry]):
         super().__init__(id=id)
         self.border_title = "Processes"
 
+    def name_key(self, key: str) -> None:
+        """Name the key that moves the focus here in the title."""
+        self.border_title = f"{key} Processes"
+
     def columns_of(self, state: AppState) -> Sequence[Column]:
         return columns_of(state)
 
@@ -276,6 +337,14 @@ class Processes(Table[Entry]):
 
     def row_of(self, entry: Entry, state: AppState, now: float) -> Row:
         return row(entry, state, now)
+
+    def first_of(self, keys: Sequence[str]) -> str | None:
+        """Return the row of the process that did not become ready, while the code does not work."""
+        found = unready(self._state)
+        broken = [key for key in keys if key in found]
+        if broken:
+            return self._placed if self._placed in broken else broken[0]
+        return super().first_of(keys)
 
     @property
     def selected(self) -> ProcessView | None:

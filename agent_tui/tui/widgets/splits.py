@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import ClassVar
 
 from textual import events
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widget import Widget
 
@@ -29,6 +31,8 @@ WHOLE = 10**DIGITS
 STEPS = {Split.COLUMNS: 4, Split.ROWS: 2}
 """How many cells one press of a key moves each split."""
 
+MAXIMIZED = "one panel fills the screen · F10 shows all"
+
 REASONS = {
     Split.COLUMNS: "there is one column: a wider terminal shows two",
     Split.ROWS: "the logs are hidden · 3 show them",
@@ -49,8 +53,12 @@ def share_of(size: int, total: int, least: tuple[int, int]) -> float | None:
 class SplitBody(Horizontal):
     """The left column (processes, breaches, logs) and the right one (the tabs)."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "show_all_panels", "Show all", show=False)]
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self.maximized: Widget | None = None
+        """The panel that fills the body; None while all are shown."""
         self._shares: dict[Split, float] = {}
         self._dragged: Split | None = None
 
@@ -67,11 +75,40 @@ class SplitBody(Horizontal):
         self._shares = dict(shares)
         self._apply()
 
+    def maximize(self, panel: Widget | None) -> None:
+        """Fill the body with one of its panels; None shows all again. Header, notices, and keys stay."""
+        self.maximized = panel
+        self.query(".-whole").remove_class("-whole")
+        self.screen.set_class(panel is not None, "-maximized")
+        for each in () if panel is None else panel.ancestors_with_self:
+            if each is self:
+                break
+            each.add_class("-whole")
+
+    def reveal(self, panel: Widget) -> None:
+        """Show all panels if another one fills the body."""
+        if self.maximized not in (None, panel):
+            self.maximize(None)
+
+    def panel_of(self, inside: Widget | None) -> Widget | None:
+        """Return the panel that a widget is in; None outside of the body."""
+        columns = (self, self.query_one("#left"))
+        around = () if inside is None else inside.ancestors_with_self
+        return next((each for each in around if isinstance(each, Widget) and each.parent in columns), None)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "show_all_panels":  # while all are shown, Esc is for the app
+            return self.maximized is not None
+        return super().check_action(action, parameters)
+
+    def action_show_all_panels(self) -> None:
+        self.maximize(None)
+
     def step(self, split: Split, by: int) -> None:
         """Move a split by that many steps. Raise UserError if it is not shown."""
         first, second = self._sizes(split)
         if not (first and second):
-            raise UserError(REASONS[split])
+            raise UserError(MAXIMIZED if self.maximized is not None else REASONS[split])
         if split in self._shares:  # it may have moved since the last layout
             at = int(self._shares[split] * (first + second))
             first, second = at, first + second - at

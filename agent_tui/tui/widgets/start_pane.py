@@ -143,7 +143,8 @@ def steps_in_brief(timed: tuple[Step, ...]) -> Line:
     spans: list[Span] = []
     for step in timed:
         glyph, _, tone = step.status.value
-        spans += [Span("  " if spans else ""), Span(glyph, tone), Span(f" {step.name}", Tone.DIM)]
+        name = step.name.removesuffix(" processes")
+        spans += [Span("  " if spans else ""), Span(glyph, tone), Span(f" {name}", Tone.DIM)]
     return tuple(spans)
 
 
@@ -197,6 +198,8 @@ class StartPane(Vertical):
         """Whether agent-tui is still starting, or there is a problem to show."""
         self._state: AppState | None = None
         self._started = False
+        self.own: dict[str, Problem] = {}
+        """Problems of the screen itself, by what they are about; all others are in the state."""
         self.found: tuple[Problem, ...] = ()
         """The problems that are shown or counted."""
         self._hidden: frozenset[str] = frozenset()
@@ -237,7 +240,7 @@ class StartPane(Vertical):
 
     def show(self, state: AppState, now: float, options: ServerOptions) -> None:
         """Show the state; `now` is in Unix seconds."""
-        current = problems(state, now, options)
+        current = () if state.stopping else (*problems(state, now, options), *self.own.values())
         self._hidden &= {each.id for each in current}
         self.found = found = tuple(each for each in current if each.id not in self._hidden)
         if state is self._state and not found and not self.needed:

@@ -1,6 +1,7 @@
 """The status line above the footer: what just happened. Toasts would cover what they report on."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from textual.widgets import Static
 
@@ -19,7 +20,10 @@ from agent_tui.tui.widgets.text import (
 )
 
 FRESH_S = 10.0
-"""Seconds that a notice stays bright. Then it is dim and has its time, until the next notice."""
+"""Seconds that a notice stays bright. Then it is dim and has its time."""
+
+KEPT_S = 60.0
+"""Seconds that a notice is shown at most, unless it says itself when it is solved."""
 
 FILES_NAMED = 2
 
@@ -31,6 +35,16 @@ class Notice:
     text: str
     at: float = 0.0
     failed: bool = False
+    solved: Callable[[AppState], bool] | None = field(default=None, compare=False)
+    """Whether what it is about is solved in a state; it is shown until then."""
+
+
+def current(notices: Sequence[Notice], state: AppState, now: float) -> Notice | None:
+    """Return the newest notice; None if it is old, or if what it is about is solved."""
+    newest = notices[-1] if notices else None
+    if newest is None or (newest.solved(state) if newest.solved else now - newest.at > KEPT_S):
+        return None
+    return newest
 
 
 def notice_line(notice: Notice | None, now: float) -> Line:
@@ -60,7 +74,8 @@ def load_notice(before: AppState, state: AppState) -> Notice | None:
     if not load.good:
         at = f"{project_path(load.file, state.agent)}:{load.line}" if load.file and load.line else files
         stays = f" · generation {state.generation.current} stays current" if state.generation.current else ""
-        return Notice(f"{at} does not load: {load.error}{stays}", failed=True)
+        text = f"{at} does not load: {load.error}{stays}"
+        return Notice(text, failed=True, solved=lambda later: not later.generation.is_broken)
     took = f" in {milliseconds(load.seconds * 1000)}" if load.seconds is not None else ""
     done = f"rolled back to {load.rolled_back_to}" if load.rolled_back_to else f"reloaded {files}"
     jobs = what_happened(state)

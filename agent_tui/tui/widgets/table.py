@@ -39,6 +39,8 @@ class Column:
     """Spare room goes to the columns with the lowest number first; equal ones share it."""
     from_width: int = 0
     """Minimum width of the table for showing the column, in cells."""
+    unit: str = ""
+    """The unit of its numbers, named in the header after the key if there is room."""
 
 
 Row = dict[str, Span]
@@ -123,11 +125,22 @@ class Table(DataTable[Text], Listing, Generic[E]):
         & > .table--good { color: $text-success; }
         & > .table--warn { color: $text-warning; }
         & > .table--bad { color: $text-error; text-style: bold; }
+        & > .datatable--cursor { background: $primary-muted; color: $foreground; text-style: none; }
+        &:focus > .datatable--cursor { background: $primary-muted; color: $foreground; text-style: bold; }
     }
     """
 
+    _placed: str | None = None
+    """The key of the row that `_arrange` or `choose` moved the cursor to."""
+
     def __init__(self, *, id: str | None = None) -> None:
-        super().__init__(id=id, cursor_type="row", cell_padding=0, zebra_stripes=False)
+        super().__init__(
+            id=id,
+            cursor_type="row",
+            cell_padding=0,
+            zebra_stripes=False,
+            cursor_foreground_priority="renderable",  # the selected row keeps the colors of its cells
+        )
         self._state = AppState()
         self._now = 0.0
         self._painted: float | None = None
@@ -140,7 +153,6 @@ class Table(DataTable[Text], Listing, Generic[E]):
         """The cells of the rows that have been visible, as they were last painted."""
         self._strips: dict[str, tuple[Row, tuple[object, ...], Strip]] = {}
         """What was painted: the cells, how the row looks apart from them, and the line."""
-        self._placed: str | None = None
         self._chosen: str | None = None
         self._by = Order()
 
@@ -151,6 +163,10 @@ class Table(DataTable[Text], Listing, Generic[E]):
     @abstractmethod
     def entries_of(self, state: AppState, order: Order) -> Mapping[str, E]:
         """Return the entries of the rows, by unique key and in order."""
+
+    def first_of(self, keys: Sequence[str]) -> str | None:
+        """Return the row that the cursor is on until the user selects one; None without rows."""
+        return keys[0] if keys else None
 
     @abstractmethod
     def row_of(self, entry: E, state: AppState, now: float) -> Row:
@@ -213,6 +229,7 @@ class Table(DataTable[Text], Listing, Generic[E]):
         self._chosen = self._placed = key
         if key in self._keys:
             self.move_cursor(row=self.get_row_index(key), animate=False)
+            self.call_after_refresh(self._scroll_to_cursor)
 
     def on_resize(self, event: events.Resize) -> None:
         self._paint()
@@ -259,7 +276,10 @@ class Table(DataTable[Text], Listing, Generic[E]):
         self._cells.clear()
         self._strips.clear()
         for column, width in columns:
-            label = Text(pad(self._by.label(column.key), width, right=column.right), no_wrap=True)
+            name = self._by.label(column.key)
+            named = f"{name} {column.unit}" if column.unit else name
+            shown = named if len(named) <= width else name
+            label = Text(pad(shown, width, right=column.right), no_wrap=True)
             self.add_column(label, width=width + 1, key=column.key)
 
     def _add_and_remove(self, keys: Sequence[str]) -> None:
@@ -340,11 +360,23 @@ class Table(DataTable[Text], Listing, Generic[E]):
         before = self.chosen
         if self._chosen not in self._keys:
             self._chosen = None
-        wanted = self._chosen or (order[0] if order else None)
+        wanted = self._chosen or self.first_of(order)
         if wanted is not None and before != wanted:
-            # The first time the row may be out of sight; later the view stays where the user scrolled it.
-            self.move_cursor(row=self.get_row_index(wanted), animate=False, scroll=before is None)
+            self._placed = wanted
+            self.move_cursor(row=self.get_row_index(wanted), animate=False, scroll=False)
+            if before is None:  # the row may be out of sight
+                self.call_after_refresh(self._scroll_to_cursor)
         self._placed = wanted
+
+    def _scroll_cursor_into_view(self, animate: bool = False) -> None:
+        """Scroll to the cursor if the user has moved it. A row that moves, such as one that ends and sinks
+        below the running ones, would scroll these out of view.
+        """
+        if self.chosen != self._placed:
+            super()._scroll_cursor_into_view(animate=animate)
+
+    def _scroll_to_cursor(self) -> None:
+        super()._scroll_cursor_into_view()
 
     def _note_choice(self) -> None:
         """If the cursor is not where `_arrange` put it, the user selected that row."""

@@ -125,6 +125,13 @@ def megabytes(mb: float | None) -> str:
     return f"{mb:.0f}M" if mb < 999.5 else f"{mb / 1024:.1f}G"
 
 
+def in_mb(mb: float | None) -> str:
+    """Return a size in MB without its unit, in at most five characters: `24`, `1,434`, `12000`."""
+    if mb is None:
+        return NONE
+    return grouped(mb) if mb < 9_999.5 else f"{mb:.0f}"
+
+
 def grouped(number: float) -> str:
     """Return a whole number with thousands separated: `1,012`."""
     return f"{number:,.0f}"
@@ -155,26 +162,14 @@ def fact(name: str, value: str, indent: int, width: int = 0, tone: Tone = Tone.P
 
 
 def stopwatch(seconds: float) -> str:
-    """Return a running time for a column: `0:41`, `12:04`, `3:12:04`, `2d 03h`."""
+    """Return a running time for a column, in at most 7 characters: `0:41`, `3:12:04`, `12h 04m`, `2d 03h`."""
     minutes, second = divmod(max(int(seconds), 0), 60)
     hours, minute = divmod(minutes, 60)
     if hours >= 24:
         return f"{hours // 24}d {hours % 24:02}h"
+    if hours >= 10:
+        return f"{hours}h {minute:02}m"
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
-
-
-def age(seconds: float) -> str:
-    """Return a duration for a column: `41s`, `12m`, `3h12m`, `2d03h`.
-
-    From a minute on it changes only once a minute, because each change renders the whole table again.
-    """
-    minutes = max(int(seconds), 0) // 60
-    hours, minute = divmod(minutes, 60)
-    if hours >= 24:
-        return f"{hours // 24}d{hours % 24:02}h"
-    if hours:
-        return f"{hours}h{minute:02}m"
-    return f"{minutes}m" if minutes else f"{max(int(seconds), 0)}s"
 
 
 def duration(seconds: float, *, whole_minutes: bool = False) -> str:
