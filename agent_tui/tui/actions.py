@@ -11,10 +11,12 @@ from textual.message import Message
 from textual.widget import Widget
 
 from agent_tui.model.state import AppState
+from agent_tui.tui.widgets.command_bar import CommandBar
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.log_view import LogView
 from agent_tui.tui.widgets.problems import problems
 from agent_tui.tui.widgets.processes import Processes
+from agent_tui.tui.widgets.splits import SplitBody
 from agent_tui.tui.widgets.talk_pane import TalkPane
 
 
@@ -469,7 +471,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "options",
         ("O",),
-        "Options",
+        "Options tab",
         "Go to the Options tab. On a narrow terminal, press it again to go back.",
         "General",
     ),
@@ -514,6 +516,7 @@ ACTIONS: tuple[Action, ...] = (
         "Split left",
         "Move the split between the left and right columns to the left. You can also drag the border.",
         "General",
+        target=SplitBody,
     ),
     Action(
         "resize_right",
@@ -521,6 +524,7 @@ ACTIONS: tuple[Action, ...] = (
         "Split right",
         "Move the split between the left and right columns to the right.",
         "General",
+        target=SplitBody,
     ),
     Action(
         "resize_up",
@@ -528,6 +532,7 @@ ACTIONS: tuple[Action, ...] = (
         "Split up",
         "Move the split between the processes and the logs up. You can also drag the border.",
         "General",
+        target=SplitBody,
     ),
     Action(
         "resize_down",
@@ -535,6 +540,7 @@ ACTIONS: tuple[Action, ...] = (
         "Split down",
         "Move the split between the processes and the logs down.",
         "General",
+        target=SplitBody,
     ),
     Action(
         "maximize",
@@ -546,7 +552,7 @@ ACTIONS: tuple[Action, ...] = (
     Action(
         "all_options",
         ("E",),
-        "All options…",
+        "Options page…",
         "Edit all options in a form: apply, undo, save to agent-tui.toml, or export them.",
         "General",
         footer="Options",
@@ -569,6 +575,7 @@ ACTIONS: tuple[Action, ...] = (
         takes_keys=True,
         footer="Command",
         drop_priority=4,
+        target=CommandBar,
     ),
     Action("help", ("question_mark",), "Help", "Show all keys.", "General", footer="Help"),
     Action(

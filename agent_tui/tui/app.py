@@ -33,7 +33,7 @@ from agent_tui.model.settings import DEFAULTS
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import ServerOptions
 from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider, ActionRequested, Place
-from agent_tui.tui.command_line import completions
+from agent_tui.tui.command_line import completions, describe
 from agent_tui.tui.compositor import with_rows
 from agent_tui.tui.preferences import DARK, OWN_THEMES, Preferences, default_exports, remapped
 from agent_tui.tui.screens.page import Follower
@@ -219,7 +219,7 @@ class AgentTuiApp(App[int]):
                 yield LogPane(id="logs")
             yield Detail(id="detail")
         yield StatusLine()
-        yield CommandBar(lambda text: completions(text, self.state), id="command")
+        yield CommandBar(lambda text: completions(text, self.state), describe, id="command")
         yield KeyBar(self._drop_priority, footer_order)
 
     def on_mount(self) -> None:
@@ -412,6 +412,8 @@ class AgentTuiApp(App[int]):
         action = BY_NAME.get(binding.id or "")
         if action is None:
             return WIDGET_KEY
+        if isinstance(self.screen_stack[0].focused, Input):
+            return None  # there, its key is text
         in_logs = self.panel(LogPane).has_focus_within
         if action.place is (Place.PROCESSES if in_logs else Place.LOGS):
             return None

@@ -7,20 +7,31 @@ from agent_tui.model.errors import UserError
 from agent_tui.model.logs import LogLevel
 from agent_tui.model.state import AppState, JobView
 from agent_tui.options.declare import OPTIONS
-from agent_tui.tui.actions import ACTIONS
+from agent_tui.tui.actions import ACTIONS, BY_NAME
 from agent_tui.tui.widgets.text import one_line
 
 LEVELS = (LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARN, LogLevel.ERROR)
 
-VERBS: Mapping[str, tuple[str, ...]] = {
-    "gen": ("NUMBER",),
-    "rollback": ("NUMBER",),
-    "dispatch": ("ROOM",),
-    "job": ("ROOM or ID",),
-    "level": ("LEVEL",),
-    "set": ("OPTION", "VALUE"),
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A command with arguments: their names, and what it does."""
+
+    arguments: tuple[str, ...]
+    help: str
+
+
+VERBS: Mapping[str, Verb] = {
+    "dispatch": Verb(("ROOM",), "Start a test job in that room."),
+    "job": Verb(("ROOM or ID",), "Open the page of a job."),
+    "set": Verb(("OPTION", "VALUE"), "Set an option of the running worker."),
+    "level": Verb(("LEVEL",), "Set logLevel."),
+    "gen": Verb(("NUMBER",), "Open a generation on its page."),
+    "rollback": Verb(("NUMBER",), "Roll back to the code of a generation."),
 }
-"""Commands that take arguments. Every action is a command without arguments; Some are both."""
+"""Commands that take arguments, the most used first. Every action is a command without arguments; some are
+both.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +55,7 @@ def parse(text: str) -> Typed:
     verb = verb.replace("-", "_").lower()
     if verb not in VERBS and verb not in _NAMES:
         raise UserError(f":{one_line(verb)} is unknown: Tab lists the commands")
-    wanted = () if verb in _NAMES and not rest else VERBS.get(verb, ())
+    wanted = VERBS[verb].arguments if verb in VERBS and (rest or verb not in _NAMES) else ()
     # The last argument is the rest of the line: rooms and values may contain blanks.
     arguments = tuple(rest[0].split(None, len(wanted) - 1)) if rest and wanted else tuple(rest)
     if len(arguments) != len(wanted):
@@ -69,11 +80,27 @@ def find_job(text: str, jobs: Mapping[str, JobView]) -> JobView:
 
 
 def completions(text: str, state: AppState) -> tuple[str, ...]:
-    """Return the commands that start with the typed text, the most likely ones first."""
+    """Return the commands that start with the typed text and can run now, the most likely ones first."""
     verb, blank, rest = text.partition(" ")
     if not blank:
-        return _starting(text, (*VERBS, *_NAMES))
+        actions = sorted((each for each in ACTIONS if each.enabled(state)), key=lambda each: not each.footer)
+        return _starting(text, dict.fromkeys((*VERBS, *(each.name for each in actions))))
     return tuple(f"{verb} {each}" for each in _arguments(verb, rest, state))
+
+
+def describe(text: str) -> str:
+    """Return what a command does, with its arguments; empty if it is unknown or not typed completely."""
+    name, _, arguments = text.partition(" ")
+    name = name.lower().replace("-", "_")
+    action = BY_NAME.get(name)
+    if (verb := VERBS.get(name)) is not None:
+        usage = f":{name} {' '.join(verb.arguments)}: {verb.help}"
+        return usage if arguments or action is None else f"{_first_sentence(action.help)} {usage}"
+    return "" if action is None else _first_sentence(action.help)
+
+
+def _first_sentence(text: str) -> str:
+    return text.partition(". ")[0].rstrip(".") + "."
 
 
 def _arguments(verb: str, text: str, state: AppState) -> tuple[str, ...]:
@@ -83,7 +110,7 @@ def _arguments(verb: str, text: str, state: AppState) -> tuple[str, ...]:
         case "rollback":
             good = (load.number for load in reversed(state.loads) if load.good)
             return _starting(text, (str(each) for each in good if each != state.generation.current))
-        case "job":
+        case "job" | "dispatch":
             newest = sorted(state.jobs.values(), key=lambda job: job.offered, reverse=True)
             return _starting(text, dict.fromkeys(one_line(job.room) for job in newest))
         case "level":

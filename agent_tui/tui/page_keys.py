@@ -110,7 +110,7 @@ KEY_TABLES: tuple[KeyTable, ...] = (
     KeyTable(
         "Lists",
         ("LineList", "LivePage"),
-        (("j k", "Move down or up."), ("escape q", "Close.")),
+        (("enter", "Open the selected row."), ("j k", "Move down or up."), ("escape q", "Close.")),
     ),
     KeyTable(
         "Jobs",
@@ -125,14 +125,14 @@ KEY_TABLES: tuple[KeyTable, ...] = (
         "Job",
         ("JobPage",),
         (
-            ("1 2 3", "Show the overview, the log, or the job and its token."),
-            ("left right", "Show the previous or next of these tabs."),
+            ("left right", "Show the previous or next tab."),
             ("j k", "Scroll down or up."),
             ("space", "Show or hide the frames of libraries in the traceback."),
             ("e", "Open the failing line in your editor."),
             ("C", "Show the conversation with the job's agent."),
         ),
     ),
+    KeyTable("Dispatch", ("DispatchPage",), (("i", "Show the worker."),)),
     KeyTable(
         "Breaches",
         ("BreachesPage",),
@@ -147,9 +147,10 @@ KEY_TABLES: tuple[KeyTable, ...] = (
         "Generations",
         ("GenerationsPage", "LoadList"),
         (
-            ("up down k j", "Select another load."),
-            ("home end", "Select the newest or oldest load."),
+            ("j k", "Move down or up."),
             ("enter tab", "Go to the diff, or back to the list."),
+            ("1 2", "Go to the list; go to the diff."),
+            ("left_square_bracket right_square_bracket", "Go to the diff, or back to the list."),
             ("pageup pagedown space", "Scroll the diff."),
             ("c", "Compare with the current generation; press again to compare with the previous load."),
             ("b", "Roll back to the selected generation; asks first."),
@@ -202,6 +203,7 @@ KEY_TABLES: tuple[KeyTable, ...] = (
         (
             ("tab shift+tab", "Complete with the next or previous suggestion."),
             ("up down", "Bring back the previous or next command."),
+            ("enter", "Run the command."),
             ("escape", "Close."),
         ),
     ),
@@ -220,6 +222,17 @@ KEY_TABLES: tuple[KeyTable, ...] = (
         "Pages of text",
         ("TextPage", "LivePage"),
         (("j k", "Scroll down or up."), ("escape q", "Close.")),
+    ),
+    KeyTable(
+        "Pages with tabs: a job, tuning",
+        ("TabbedPage",),
+        (
+            ("1 2 3", "Show the tab with that number."),
+            (
+                "left_square_bracket right_square_bracket",
+                "Show the previous or next tab; so does a click.",
+            ),
+        ),
     ),
     KeyTable("Every page", ("Page",), (("question_mark", "Show the keys, first those of the page."),)),
     KeyTable(

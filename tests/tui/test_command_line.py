@@ -8,13 +8,14 @@ from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
 from agent_tui.tui.actions import ACTIONS
 from agent_tui.tui.app import AgentTuiApp
-from agent_tui.tui.command_line import Typed, completions, find_job, option_name, parse
+from agent_tui.tui.command_line import VERBS, Typed, completions, describe, find_job, option_name, parse
 from agent_tui.tui.screens.generations import GenerationsPage
 from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.screens.worker import WorkerPage
 from agent_tui.tui.widgets.command_bar import CommandBar, CommandInput
+from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.listing import FilterLine
-from agent_tui.tui.widgets.load_rows import LoadList
+from agent_tui.tui.widgets.load_list import LoadList
 from agent_tui.tui.widgets.processes import Processes
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
@@ -78,7 +79,13 @@ def test_completions_are_what_exists() -> None:
     engine = FakeEngine()
     histories.stale(engine)
     state = engine.bus.state
-    assert set(completions("", state)) >= {action.name for action in ACTIONS} | {"gen", "set"}
+    names = [action.name for action in ACTIONS if action.enabled(state)]
+    assert {*completions("", state)} == {*names, *VERBS}
+    assert completions("", state)[: len(VERBS)] == tuple(VERBS), "first what takes arguments"
+    assert completions("re", state)[:2] == ("restart", "reload"), "then what the footer has"
+    assert len(completions("", state)) == len({*completions("", state)})
+    histories.starting(starts := FakeEngine())
+    assert "dispatch_form" not in completions("", starts.bus.state), "it cannot run yet"
     assert completions("rel", state) == ("reload",)
     assert completions("gen ", state) == ("gen 3", "gen 2", "gen 1")
     assert completions("rollback ", state) == ("rollback 1",)
@@ -88,6 +95,18 @@ def test_completions_are_what_exists() -> None:
     assert completions("set numIdleProcesses ", state) == ("set numIdleProcesses 1",)
     assert completions("set apiSecret ", state) == ()
     assert completions("reload ", state) == ()
+
+
+def test_commands_are_described() -> None:
+    assert describe("reload") == "Reload the agent file now."
+    assert describe("set numIdleProcesses 3") == ":set OPTION VALUE: Set an option of the running worker."
+    assert describe("dispatch") == (
+        "Start a test job in a new room, with the metadata and attributes of the last form. "
+        ":dispatch ROOM: Start a test job in that room."
+    )
+    assert describe("dispatch lobby") == ":dispatch ROOM: Start a test job in that room."
+    assert describe("relo") == ""
+    assert all(describe(action.name) for action in ACTIONS)
 
 
 def test_every_completed_action_is_a_command() -> None:
@@ -111,6 +130,34 @@ async def test_a_command_is_completed_and_run() -> None:
         assert app.query_one(CommandInput).value == "level debug"
         await pilot.press("escape")
         assert isinstance(app.focused, Processes)
+
+
+async def test_the_line_describes_what_was_completed_and_the_footer_has_its_keys() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
+        await pilot.press("colon", *"rel")
+        note, footer = app.query_one("#command-note", Static), app.query_one(KeyBar)
+        await until(lambda: str(note.render()) == "reload")
+        await until(lambda: "Complete" in str(footer.render()))
+        assert "Reload" not in str(footer.render()), "r is text here"
+        await pilot.press("tab")
+        await until(lambda: str(note.render()) == "Reload the agent file now.")
+        await pilot.press("escape", "slash")
+        await until(lambda: "Show all" in str(footer.render()))
+        assert "Dispatch" not in str(footer.render())
+        await pilot.press("escape")
+        await until(lambda: "Dispatch" in str(footer.render()))
+
+
+async def test_a_dispatch_into_a_room_is_made() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, kind=AgentTuiApp) as (app, _):
+        app.query_one(CommandBar).post_message(CommandBar.Entered("dispatch lobby 2"))
+        await until(lambda: engine.commands)
+        assert isinstance(made := engine.commands[0], cmd.Dispatch)
+        assert (made.room, made.count) == ("lobby 2", 1)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from agent_tui.model import events as ev
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.generations import GenerationsPage
-from agent_tui.tui.widgets.load_rows import LoadList, entries, fact_lines
+from agent_tui.tui.widgets.load_list import LoadList
+from agent_tui.tui.widgets.load_rows import entries, fact_lines
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
@@ -22,6 +23,10 @@ from tests.tui.page_host import page_host, painted
 
 def said(page: GenerationsPage, name: str) -> str:
     return str(page.query_one(name).render())
+
+
+def row(page: GenerationsPage, at: int) -> str:
+    return " ".join(str(cell) for cell in page.query_one(LoadList).get_row_at(at))
 
 
 @asynccontextmanager
@@ -48,7 +53,7 @@ async def test_g_shows_what_the_last_save_changed(size: tuple[int, int]) -> None
     async with page_over(engine, size) as (app, page, _):
         assert engine.commands == [cmd.DiffGeneration(3)]
         assert page.query_one(LoadList).selected == entries(app.state)[0]
-        assert "▸ ✗   3  failed" in said(page, "#loads-list Static")
+        assert row(page, 0).split()[:3] == ["3", "✗", "failed"]
         shown = said(page, "#loads-text Static")
         assert shown.startswith("KeyError: 'SEARCH_KEY'\nat tools/search.py:7\n   KEY = ")
         assert "++ one that was added" in shown
@@ -122,7 +127,7 @@ async def test_a_new_load_appears_on_the_open_page() -> None:
         await until(lambda: engine.commands[-1] == cmd.DiffGeneration(2))
         await pilot.press("down")
         assert "generation 1 was replaced" in await happens(ready(3, cause="/v/agent.py"))
-        assert "●   3  current" in said(page, "#loads-list Static")
+        assert row(page, 0).split()[:3] == ["3", "●", "current"]
         assert engine.commands[-1] != cmd.DiffGeneration(3)
 
 
@@ -186,6 +191,50 @@ async def test_c_compares_with_the_current_generation_and_back() -> None:
         await pilot.pause()
         diffs = [each for each in engine.commands if isinstance(each, cmd.DiffGeneration)]
         assert [(each.number, each.against) for each in diffs] == [(3, None), (2, None), (1, None), (1, 2)]
+
+
+async def test_a_load_after_a_broken_one_is_compared_with_the_last_good_one() -> None:
+    engine = FakeEngine()
+    histories.stale(engine)
+    engine.publish(ready(4, cause="/v/agent.py"))
+    async with page_over(engine) as (_, _, pilot):
+        assert engine.commands == [cmd.DiffGeneration(4, 2)]
+        await pilot.press("down")
+        await asked(engine, 2)
+        assert engine.commands[-1] == cmd.DiffGeneration(3)
+
+
+async def test_the_list_is_sorted_by_key_and_by_click() -> None:
+    engine = FakeEngine()
+    histories.stale(engine)
+    async with page_over(engine) as (_, page, pilot):
+
+        def numbers() -> list[str]:
+            return [row(page, at).split()[0] for at in range(3)]
+
+        assert numbers() == ["3", "2", "1"]
+        await pilot.press("S")
+        assert page.query_one(LoadList).order.column == "gen"
+        await pilot.click(LoadList, offset=(1, 0))
+        assert numbers() == ["1", "2", "3"]
+        await pilot.click(LoadList, offset=(1, 0))
+        assert numbers() == ["3", "2", "1"]
+        assert page.query_one(LoadList).order.column == ""
+
+
+async def test_digits_and_brackets_move_between_the_list_and_the_diff() -> None:
+    engine = FakeEngine()
+    histories.stale(engine)
+    async with page_over(engine) as (_, page, pilot):
+        loads, diff = page.query_one(LoadList), page.query_one("#loads-text")
+        for key, focused in (
+            ("2", diff),
+            ("1", loads),
+            ("right_square_bracket", diff),
+            ("left_square_bracket", loads),
+        ):
+            await pilot.press(key)
+            assert focused.has_focus, key
 
 
 @pytest.mark.parametrize(
@@ -267,8 +316,9 @@ async def test_hostile_names_causes_and_diffs_stay_text(size: tuple[int, int]) -
     ] * 3
     async with page_over(engine, size) as (app, page, pilot):
         for _ in range(3):
-            for part in ("#loads-list Static", "#loads-facts", "#loads-text Static"):
-                assert not set("\x1b\u202e\r\x07") & set(said(page, part))
+            shown = [said(page, part) for part in ("#loads-facts", "#loads-text Static")]
+            for part in (*shown, *(row(page, at) for at in range(page.query_one(LoadList).row_count))):
+                assert not set("\x1b\u202e\r\x07") & set(part)
             await pilot.press("down")
             await pilot.pause()
         assert app._exception is None

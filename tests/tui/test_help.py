@@ -56,8 +56,8 @@ def test_the_groups_about_the_focus_come_first(focus: tuple[str, ...], first: li
     assert [bool(group.note) for group in groups] == [True, *(False for _ in groups[1:])]
 
 
-@pytest.mark.parametrize(("width", "columns"), [(30, {0}), (76, {0}), (116, {0, 1}), (196, {0, 1})])
-def test_there_are_two_columns_where_they_fit_and_no_line_is_too_long(width: int, columns: set[int]) -> None:
+@pytest.mark.parametrize(("width", "columns"), [(30, {0}), (76, {0}), (116, {0, 1}), (196, {0, 1, 2})])
+def test_there_are_as_many_columns_as_fit_and_no_line_is_too_long(width: int, columns: set[int]) -> None:
     page = key_page(GROUPS, 3, width)
     assert {spot.column for spot in page.spots} == columns
     assert len(page.spots) == len(entries_of(GROUPS)) == len(set(page.spots))

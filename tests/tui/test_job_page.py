@@ -13,6 +13,7 @@ from agent_tui.model.logs import LogLevel
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.breaches import BreachesPage
 from agent_tui.tui.screens.job import JobPage
+from agent_tui.tui.widgets.job_text import TIME_LINE_WIDTH, time_line
 from agent_tui.tui.widgets.line_list import LineList
 from agent_tui.tui.widgets.processes import Processes
 from tests.fakes.engine import FakeEngine
@@ -286,3 +287,16 @@ async def test_space_unfolds_the_frames_of_libraries(agent_file: Path) -> None:
         await until(lambda: scroll.scroll_y == 0)
         await pilot.press("pagedown")
         await until(lambda: scroll.scroll_y > 5)
+
+
+def test_each_step_until_the_entry_has_a_bar_from_the_step_before_to_it() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    job = engine.bus.state.jobs["AJ_r7Tt2MmN5cXd"]  # 21 ms to the offer, 12 ms to the entry; it ended later
+    lines = {line[0].text.split()[0]: line for line in time_line(job, TIME_LINE_WIDTH + 2 + 32)}
+    bars = {name: line[3].text[2:] for name, line in lines.items() if len(line) > 3}
+    assert bars["offer"] == "█" * 20 + "▌"
+    assert bars["accepted"] == " " * 20 + "▐", "no time has passed: a visible mark"
+    assert bars["entry"] == " " * 20 + "▐" + "█" * 11
+    assert not bars.keys() & {"dispatch", "connected", "end"}
+    assert all(len(line) < 4 for line in time_line(job, TIME_LINE_WIDTH + 6)), "no room for bars"

@@ -13,6 +13,7 @@ from agent_tui.model import events as ev
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.job import DispatchPage, JobPage
 from agent_tui.tui.screens.jobs import JobsPage
+from agent_tui.tui.screens.worker import WorkerPage
 from agent_tui.tui.widgets.jobs_table import COLUMNS, JobsTable, job_row, jobs_of
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.table import Order, layout
@@ -292,6 +293,9 @@ async def test_dispatches_without_a_job_are_rows_with_the_cause_and_open_a_page(
         await until(lambda: isinstance(app.screen, DispatchPage))
         await until(lambda: "another worker took the job" in text_of(app))
         assert "room demo-1" in text_of(app)
+        await pilot.press("i")
+        await until(lambda: isinstance(app.screen, WorkerPage))
+        await pilot.press("escape")
         await pilot.press("escape")
         await until(lambda: app.screen is page)
         page.table.choose("dispatch 2")

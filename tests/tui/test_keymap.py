@@ -18,7 +18,7 @@ from agent_tui.tui.widgets.command_bar import CommandInput
 from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.detail_text import Tab
 from agent_tui.tui.widgets.jobs_table import JobsTable
-from agent_tui.tui.widgets.load_rows import LoadList
+from agent_tui.tui.widgets.load_list import LoadList
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.log_view import LogView
 from agent_tui.tui.widgets.processes import Processes

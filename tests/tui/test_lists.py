@@ -17,7 +17,7 @@ from agent_tui.tui.widgets.jobs_table import JobsTable
 from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.line_list import LineList
 from agent_tui.tui.widgets.listing import FilterLine, Listing
-from agent_tui.tui.widgets.load_rows import LoadList
+from agent_tui.tui.widgets.load_list import LoadList
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.table import Table
 from tests.fakes.engine import FakeEngine
@@ -44,7 +44,7 @@ PLACES = {
     "processes": Place(Processes, ("1",), "demo-1", app=AgentTuiApp),
     "breaches": Place(Breaches, (), "demo-2", sorts=False, app=AgentTuiApp),
     "breaches page": Place(LineList, ("B",), "demo-2"),
-    "generations": Place(LoadList, ("g",), "SyntaxError", sorts=False, copied="2"),
+    "generations": Place(LoadList, ("g",), "SyntaxError", copied="2"),
     "jobs": Place(JobsTable, ("j",), "demo-2"),
 }
 
@@ -77,8 +77,6 @@ async def opened(place: Place) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int], A
 
 def rows(found: object) -> list[str]:
     """Return the rows as text."""
-    if isinstance(found, LoadList):
-        return ["".join(span.text for span in line) for line in found._lines[1:]]
     if isinstance(found, Table):
         return [" ".join(str(cell) for cell in found.get_row_at(at)) for at in range(found.row_count)]
     assert isinstance(found, OptionList)
@@ -127,7 +125,7 @@ async def test_a_click_does_what_enter_does(place: Place, row: int) -> None:
             before = outcome(app)
             if by_click:
                 border = found.region.y != found.content_region.y
-                await pilot.click(found, offset=(10, row + border + isinstance(found, (Table, LoadList))))
+                await pilot.click(found, offset=(10, row + border + isinstance(found, Table)))
             else:
                 await pilot.press(*["down"] * row, "enter")
             await until(lambda app=app, before=before: outcome(app) != before)  # type: ignore[misc]

@@ -14,17 +14,8 @@ from agent_tui.tui.widgets.diff_rows import (
     folded,
     marked,
 )
-from agent_tui.tui.widgets.load_rows import (
-    bar,
-    entries,
-    fact_lines,
-    heading,
-    memory,
-    names,
-    row,
-    short,
-    step_lines,
-)
+from agent_tui.tui.widgets.load_list import WHAT, names, row
+from agent_tui.tui.widgets.load_rows import Entry, bar, entries, fact_lines, memory, short, step_lines
 from agent_tui.tui.widgets.text import Tone, width_of
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
@@ -46,42 +37,38 @@ def test_skipped_loads_are_listed_at_the_next_load() -> None:
     assert "skipped  2 to 3: saved again while loading" in text(fact_lines(newest, state, 0.0))
 
 
-def test_a_generation_that_fails_after_loading_has_two_rows() -> None:
-    state = state_of(ready(1), ev.GenerationFailed(1, "KeyError", None, None, "", "its processes …"))
-    failed, good = entries(state)
-    assert failed.key != good.key
-    assert "fails to start" in text(fact_lines(failed, state, 0.0))
-    assert "is current" in text(fact_lines(good, state, 0.0))
+def test_a_generation_that_fails_after_loading_has_one_row_that_says_so() -> None:
+    failure = ev.GenerationFailed(1, "KeyError", None, None, "", "its processes …")
+    state = state_of(ready(1), failure)
+    (failed,) = entries(state)
+    assert cells(failed, state)["state"] == "✗ not starting"
+    assert "is current, but its processes fail to start" in text(fact_lines(failed, state, 0.0))
+    later = state_of(ready(1), failure, ready(2))
+    assert [cells(each, later)["state"] for each in entries(later)] == ["● current", "✗ failed"]
+    assert "failed to start" in text(fact_lines(entries(later)[1], later, 0.0))
 
 
-@pytest.mark.parametrize("width", [60, 76, 118])
-@pytest.mark.parametrize("history", histories.ALL)
-def test_every_row_fills_its_width(history: str, width: int) -> None:
-    engine = FakeEngine()
-    histories.ALL[history](engine)
-    state = engine.bus.state
-    for entry in entries(state):
-        assert width_of(row(entry, state, width, selected=True)) == width
+def cells(entry: Entry, state: AppState, width: int = 80) -> dict[str, str]:
+    return {key: span.text for key, span in row(entry, state, width).items()}
 
 
 def test_a_row_has_a_sign_and_a_word_and_says_what_changed_or_why_it_failed() -> None:
     engine = FakeEngine()
     histories.stale(engine)
     state = engine.bus.state
-    shown = [text((row(entry, state, 116, selected=False),)) for entry in entries(state)]
-    assert [line.split()[:3] for line in shown] == [
-        ["✗", "3", "failed"],
-        ["●", "2", "current"],
-        ["✓", "1", "replaced"],
+    shown = [cells(entry, state) for entry in entries(state)]
+    assert [(each["gen"], each["state"]) for each in shown] == [
+        ("3", "✗ failed"),
+        ("2", "● current"),
+        ("1", "✓ replaced"),
     ]
-    assert shown[0].rstrip().endswith("KeyError: 'SEARCH_KEY' · tools/search.py:7")
-    assert shown[1].rstrip().endswith("agent.py, tools/search.py")
-    narrow = text((row(entries(state)[0], state, 82, selected=False),))
-    assert "KeyError: 'SEARCH_KEY' · search.py:7" in narrow, "the name without its folder"
-    tones = {span.text.strip(): span.tone for span in row(entries(state)[2], state, 116, selected=False)}
-    assert tones["2 jobs"] is Tone.WARN, "they run on old code"
-    assert width_of(heading(40)) <= 40
-    assert text((heading(116),)).index("what changed") == shown[1].index("agent.py")
+    assert shown[0][WHAT] == "KeyError: 'SEARCH_KEY' · tools/search.py:7"
+    assert shown[1][WHAT] == "agent.py, tools/search.py"
+    narrow = cells(entries(state)[0], state, 40)
+    assert narrow[WHAT] == "KeyError: 'SEARCH_KEY' · search.py:7", "the name without its folder"
+    running = row(entries(state)[2], state, 80)["running"]
+    assert running.text == "2: demo-1, demo-2"
+    assert running.tone is Tone.WARN, "they run on old code"
 
 
 @pytest.mark.parametrize(
@@ -112,7 +99,6 @@ def test_facts_of_the_current_generation_and_of_an_older_one_with_jobs() -> None
     assert "jobs     AJ_k3Lm9QxTzW2a in demo-1, 0:07" in facts
     assert "2 with a job" in facts
     assert "memory" not in text(fact_lines(failed, state, now))
-    assert "2 jobs" in text((row(first, state, 80, selected=False),))
 
 
 def test_paths_are_relative_to_the_agents_folder() -> None:

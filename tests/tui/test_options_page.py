@@ -20,6 +20,7 @@ from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.export import ExportPage
 from agent_tui.tui.screens.options import OptionsPage
 from agent_tui.tui.widgets.controls import Choice, TextField
+from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.option_row import DraftRow
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
@@ -274,6 +275,35 @@ async def test_a_click_changes_a_choice() -> None:
         assert choice.value == "publisher"
         await pilot.click(choice, offset=(1, 0))
         assert choice.value == "room"
+
+
+async def test_a_click_on_a_name_goes_to_the_option_as_the_arrows_do() -> None:
+    async with page() as (_, pilot, shown):
+        await pilot.click(row(shown, "maxRetry").query_one(".option-name"))
+        assert shown.focused is row(shown, "maxRetry").control
+        await until(lambda: about(shown).startswith("maxRetry"))
+        await pilot.press("down")
+        assert shown.focused is row(shown, "agentName").control
+        await pilot.click(row(shown, "serverType").query_one(".option-name"))
+        assert shown.focused is row(shown, "serverType").control
+
+
+async def test_only_changed_options_have_a_source_and_only_usable_keys_are_offered() -> None:
+    async with page(port="8085") as (_, pilot, shown):
+
+        def aside(name: str) -> str:
+            return str(row(shown, name).query_one(".option-aside", Static).content)
+
+        def footer() -> str:
+            return str(shown.query_one(KeyBar).content)
+
+        assert "--port" in aside("port")
+        assert aside("maxRetry") == ""
+        await until(lambda: "Changed only" in footer())
+        assert "Apply" not in footer()
+        assert "Undo" not in footer()
+        await give(pilot, shown, "numIdleProcesses", "right")
+        await until(lambda: "Apply" in footer())
 
 
 async def test_functions_of_the_file_appear_when_it_has_loaded() -> None:

@@ -22,6 +22,7 @@ from agent_tui.tui.screens.talk import ContextPage, TalkPage
 from agent_tui.tui.talk_export import JSON, MARKDOWN, as_json, as_markdown, save
 from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.detail_text import Tab
+from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.log_view import LogView
 from agent_tui.tui.widgets.processes import Processes, entries
 from agent_tui.tui.widgets.status_line import StatusLine
@@ -413,7 +414,7 @@ async def test_the_page_of_a_job_opens_its_conversation() -> None:
     async with page_host(engine) as (app, pilot):
         await app.push_screen(JobPage(app.action_handlers.context, TALKING))
         await until(lambda: isinstance(app.screen, JobPage))
-        await until(lambda: "C conversation" in str(app.screen.query_one(".page-box").border_subtitle))
+        await until(lambda: "C Conversation" in str(app.screen.query_one(KeyBar).render()))
         await pilot.press("C")
         await until(lambda: isinstance(app.screen, TalkPage))
         pane = app.screen.query_one(TalkPane)

@@ -204,6 +204,21 @@ async def test_a_sweep_gives_advice_that_one_key_applies() -> None:
         assert "numIdleProcesses" in app.export_screenshot()
 
 
+async def test_a_click_selects_a_count_as_the_arrows_do() -> None:
+    engine = fake()
+    measured(engine)
+    async with screen(engine, "T") as (app, pilot):
+        await until(lambda: "4 idle: 4 jobs" in said(app))
+        rows = said(app).split("\n")
+        row = next(at for at, line in enumerate(rows) if line.split()[:1] == ["1"])
+        await pilot.click("#tuning-lines", offset=(8, row))
+        assert "1 idle: 4 jobs" in said(app)
+        await pilot.press("up")
+        assert "0 idle: 4 jobs" in said(app)
+        await pilot.click("#tuning-lines", offset=(8, 0))
+        assert "0 idle: 4 jobs" in said(app), "no row was clicked"
+
+
 def offered(app: AgentTuiApp) -> str:
     """Return the keys that the footer offers."""
     shown = app.screen.query_one(KeyBar).content

@@ -76,8 +76,14 @@ def test_after_repeated_failures_no_offers_are_accepted() -> None:
     histories.idle(engine)
     engine.publish(ev.StartsFailing(1, 3, "OSError: no model", 4.0, accepting=True))
     assert "no offers now" not in text(engine)
+    assert "· none now" not in text(engine)
     engine.publish(ev.StartsFailing(1, 5, "OSError: no model", 4.0, accepting=False))
-    assert "no offers now: job processes fail to start: OSError: no model" in text(engine)
+    engine.publish(ev.WorkerLoadMeasured(1.0, 1.0))  # it reports that it is full
+    shown = text(engine)
+    assert "▲ no offers now: job processes fail to start: OSError: no model" in shown
+    assert shown.count("no offers now") == 1, "the reported load is no other cause"
+    assert "in every new room (no agentName) · none now" in shown
+    assert "never full" not in shown
 
 
 def test_while_stopping_the_worker_page_says_why_no_offers_come() -> None:

@@ -36,7 +36,6 @@ from agent_tui.tui.screenshot import masked, save
 from agent_tui.tui.talk_export import FORMS, JSON
 from agent_tui.tui.talk_export import save as save_talk
 from agent_tui.tui.ui_state_keeper import JOBS
-from agent_tui.tui.widgets.command_bar import CommandBar
 from agent_tui.tui.widgets.copyable import JOIN_LINK
 from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.detail_text import Tab
@@ -45,7 +44,7 @@ from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.log_view import LogView
 from agent_tui.tui.widgets.problems import problems
 from agent_tui.tui.widgets.processes import SERVICES, Processes
-from agent_tui.tui.widgets.splits import Split, SplitBody
+from agent_tui.tui.widgets.splits import SplitBody
 from agent_tui.tui.widgets.start_pane import StartPane
 from agent_tui.tui.widgets.talk_pane import TalkPane
 from agent_tui.tui.widgets.text import one_line, project_path
@@ -403,18 +402,6 @@ class ActionHandlers(Handlers):
         if had_focus:
             detail.focus_content()
 
-    async def resize_left(self) -> None:
-        self._body.step(Split.COLUMNS, -1)
-
-    async def resize_right(self) -> None:
-        self._body.step(Split.COLUMNS, 1)
-
-    async def resize_up(self) -> None:
-        self._body.step(Split.ROWS, -1)
-
-    async def resize_down(self) -> None:
-        self._body.step(Split.ROWS, 1)
-
     @property
     def _body(self) -> SplitBody:
         return self.app.panel(SplitBody)
@@ -442,9 +429,6 @@ class ActionHandlers(Handlers):
             return
         self.app.saved("screenshot", folder)
         self.app.notify_line(f"saved {project_path(str(path))}, secrets masked")
-
-    async def command(self) -> None:
-        self.app.panel(CommandBar).open()
 
     async def run_command(self, text: str) -> None:
         """Run a command as typed after `:`. Raise UserError if it is none, or if it cannot run now."""

@@ -41,7 +41,7 @@ class BreachesPage(LivePage):
         Binding("a", f"kind({Kind.ALL.value!r})", show=False),
         Binding("w", f"kind({Kind.WARNINGS.value!r})", show=False),
         Binding("l", f"kind({Kind.LIMITS.value!r})", show=False),
-        Binding("S", "sort", show=False, id="sort"),
+        Binding("S", "sort", "Sort", id="sort"),
     ]
 
     def __init__(self, context: PageContext, chosen: str | None = None) -> None:
@@ -58,10 +58,10 @@ class BreachesPage(LivePage):
     def compose(self) -> ComposeResult:
         with Vertical(classes="page-box") as box:
             box.border_title = "Breaches"
-            box.border_subtitle = "Enter open job · / filter · S sort · y copy · Esc close"
             yield self._choices
             yield self._list
             yield self._memory
+        yield self.key_bar()
 
     def on_mount(self) -> None:
         self._list.focus()

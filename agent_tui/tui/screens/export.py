@@ -12,7 +12,7 @@ from textual.widgets import Select, Static
 from agent_tui.options.declare import DefaultsContext
 from agent_tui.options.export import FORMATS, default_format
 from agent_tui.options.resolve import Resolution
-from agent_tui.tui.screens.page import Page
+from agent_tui.tui.screens.page import BACK, Page
 
 
 class ExportPage(Page[None]):
@@ -29,7 +29,7 @@ class ExportPage(Page[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close"),
+        Binding("escape", "close", BACK),
         Binding("c", "copy", "Copy", priority=True),
     ]
 
@@ -42,12 +42,12 @@ class ExportPage(Page[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="export-box", classes="page-box") as box:
             box.border_title = "Export"
-            box.border_subtitle = "c copy · Esc close"
             yield Select(
                 [(name, name) for name in FORMATS], value=self._shown, allow_blank=False, compact=True
             )
             with VerticalScroll(id="export-scroll", can_focus=False):
                 yield Static(Content(self._texts[self._shown]), id="export-text", markup=False)
+        yield self.key_bar()
 
     @on(Select.Changed)
     def _chosen(self, event: Select.Changed) -> None:

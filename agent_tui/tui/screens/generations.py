@@ -14,17 +14,18 @@ from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
 from agent_tui.model.state import AppState
 from agent_tui.tui.screens.confirm import Confirm
-from agent_tui.tui.screens.page import Follower, Page
+from agent_tui.tui.screens.page import BACK, Follower, Page
 from agent_tui.tui.widgets.diff_rows import diff_lines, failure_lines, first_change
-from agent_tui.tui.widgets.load_rows import Entry, LoadList, fact_lines, step_lines
+from agent_tui.tui.widgets.load_list import LoadList
+from agent_tui.tui.widgets.load_rows import Entry, fact_lines, step_lines
 from agent_tui.tui.widgets.text import Line, Span, Tone, to_contents
 
 Compared = tuple[int, int | None]
-"""A load's number, and the number of the load to compare it with; None for the previous one."""
+"""A load's number, and the number of the load to compare it with; None for the load before it."""
 
 Send = Callable[[cmd.Command], Awaitable[cmd.CommandResult]]
 
-KEYS = "Enter read · / filter · c compare · b roll back · e edit · r reload · Esc back"
+NO_LOADS: tuple[Line, ...] = ((Span("no load yet: each load of the agent file appears here", Tone.DIM),),)
 BESIDE = 150
 """Minimum width, in cells, at which the facts are beside the diff; otherwise they are above it."""
 
@@ -35,7 +36,7 @@ STEP_COLUMNS = 3
 """Steps per row above the diff."""
 
 ROLLED_BACK = "rolled back to {} · the next save or r loads the files on disk"
-BACK = "Its code becomes a new generation. Your files do not change; the next save or r loads them again."
+BACK_TO = "Its code becomes a new generation. Your files do not change; the next save or r loads them again."
 
 
 class GenerationsPage(Follower, Page[None]):
@@ -44,7 +45,7 @@ class GenerationsPage(Follower, Page[None]):
     DEFAULT_CSS = """
     GenerationsPage {
         #loads-box { width: 100%; height: 100%; }
-        #loads-list { width: 1fr; height: auto; max-height: 40%; }
+        #loads-list { width: 1fr; height: auto; max-height: 40%; min-height: 3; }
         #loads-about { layout: vertical; height: 1fr; border-top: solid $primary; }
         #loads-about:focus-within { border-top: heavy $accent; }
         #loads-facts { height: auto; max-height: 50%; margin-bottom: 1; }
@@ -58,13 +59,17 @@ class GenerationsPage(Follower, Page[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back"),
-        Binding("q", "close", "Close"),
+        Binding("escape", "back", BACK),
+        Binding("q", "close", BACK, show=False),
         Binding("g", "close", show=False, id="generations"),  # the id makes it follow the user's key
-        Binding("enter,tab", "other_pane", show=False, priority=True),
-        Binding("pageup", "scroll(-1)", show=False),
-        Binding("pagedown,space", "scroll(1)", show=False),
-        Binding("c", "compare", "Compare with current"),
+        Binding("enter", "other_pane", show=False),
+        Binding("tab,left_square_bracket,right_square_bracket", "other_pane", show=False, priority=True),
+        Binding("1", "pane(1)", show=False),
+        Binding("2", "pane(2)", show=False),
+        Binding("pageup", "scroll(-1)", show=False, priority=True),
+        Binding("pagedown", "scroll(1)", show=False, priority=True),
+        Binding("space", "scroll(1)", show=False),
+        Binding("c", "compare", "Compare"),
         Binding("b", "roll_back", "Roll back"),
         Binding("e", "edit", "Edit"),
         Binding("r", "reload", "Reload"),
@@ -82,7 +87,7 @@ class GenerationsPage(Follower, Page[None]):
         self._composed = False
         self._diffs: dict[Compared, str] = {}
         self._with_current = False
-        self._asked: tuple[Compared, bool | None] | None = None
+        self._asked: tuple[object, ...] | None = None
         self._problem = ""
         self._list = LoadList(chosen, id="loads-list")
         self._facts = Static(id="loads-facts", markup=False)
@@ -95,12 +100,12 @@ class GenerationsPage(Follower, Page[None]):
     def compose(self) -> ComposeResult:
         with self._box as box:
             box.border_title = "Generations"
-            box.border_subtitle = KEYS
             yield self._list
             with Container(id="loads-about"):
                 yield self._facts
                 with self._scroll:
                     yield self._text
+        yield self.key_bar()
 
     def on_mount(self) -> None:
         self._composed = True
@@ -123,16 +128,16 @@ class GenerationsPage(Follower, Page[None]):
             back = state.generation.rolled_back_to
             title = f"Generations · {ROLLED_BACK.format(back)}" if back else "Generations"
             self._box.border_title = title
-            self._list.show(state)
+            self._list.show(state, now)
             self._selected()
 
-    @on(LoadList.Selected)
+    @on(LoadList.RowHighlighted)
     def _selected(self) -> None:
         """Request the diff of the selected load, unless it is cached."""
         entry = self._list.selected
-        if entry is not None and (self._compared(entry), entry.key[1]) != self._asked:
+        if entry is not None and (self._compared(entry), entry.outcome) != self._asked:
             compared = self._compared(entry)
-            self._asked, self._problem = (compared, entry.key[1]), ""
+            self._asked, self._problem = (compared, entry.outcome), ""
             self._scroll.scroll_home(animate=False)
             if entry.record is not None and compared not in self._diffs:
                 self.run_worker(self._ask(compared), group="diff", exclusive=True)
@@ -140,7 +145,12 @@ class GenerationsPage(Follower, Page[None]):
 
     def _compared(self, entry: Entry) -> Compared:
         current = self._state.generation.current
-        return entry.number, current if self._with_current and entry.number != current else None
+        if self._with_current and entry.number != current:
+            return entry.number, current
+        before = [load for load in self._state.loads if load.number < entry.number]
+        good = max((load.number for load in before if load.good), default=None)
+        # The previous load may have failed: what runs, and what an edit started from, is the last good one.
+        return entry.number, good if before and before[-1].number != good else None
 
     async def _ask(self, compared: Compared) -> None:
         result = await self._answer(cmd.DiffGeneration(*compared))
@@ -154,7 +164,13 @@ class GenerationsPage(Follower, Page[None]):
 
     def _paint(self) -> None:
         entry = self._list.selected
-        if entry is None or not self.is_attached:
+        if not self.is_attached:
+            return
+        if entry is None:
+            shown_facts = NO_LOADS if not self._state.loads else ()
+            self._facts_shown, self._text_shown = shown_facts, ()
+            self._facts.update(to_contents(shown_facts))
+            self._text.update("")
             return
         facts = fact_lines(entry, self._state, self._now, self._facts.scrollable_content_region.width)
         if entry.record is not None:
@@ -191,7 +207,7 @@ class GenerationsPage(Follower, Page[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "other_pane":
-            return not isinstance(self.focused, Input)  # there, Enter keeps the filter
+            return not isinstance(self.focused, Input)  # there, the keys are text
         return super().check_action(action, parameters)
 
     @on(LoadList.Opened)
@@ -202,6 +218,10 @@ class GenerationsPage(Follower, Page[None]):
         """Move the focus between the list and the text."""
         text = self._scroll
         (self._list if text.has_focus else text).focus()
+
+    def action_pane(self, number: int) -> None:
+        """Move the focus to the list (1) or the text (2)."""
+        (self._list if number == 1 else self._scroll).focus()
 
     def action_scroll(self, pages: int) -> None:
         text = self._scroll
@@ -240,7 +260,7 @@ class GenerationsPage(Follower, Page[None]):
             self.run_worker(self._roll_back(entry.number), group="load")
 
     async def _roll_back(self, number: int) -> None:
-        if await self.app.push_screen_wait(Confirm(f"Roll back to generation {number}?", BACK)):
+        if await self.app.push_screen_wait(Confirm(f"Roll back to generation {number}?", BACK_TO)):
             await self._command(cmd.RollBack(number))
 
     async def _command(self, command: cmd.Command) -> None:

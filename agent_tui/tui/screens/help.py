@@ -12,8 +12,9 @@ from textual.geometry import Region
 from textual.widgets import Input, Static
 
 from agent_tui.tui.actions import Action
-from agent_tui.tui.screens.page import Page
+from agent_tui.tui.screens.page import BACK, Page
 from agent_tui.tui.widgets.key_rows import (
+    GAP,
     NO_MOVES,
     KeyPage,
     Spot,
@@ -48,13 +49,14 @@ class Help(Page[str | None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", show=False),
+        Binding("escape", "back", BACK),
         Binding("q,question_mark", "close", show=False),
-        Binding("slash", "filter", show=False, priority=True),  # before the keys that were typed after it
-        Binding("enter", "run", show=False),
+        Binding("slash", "filter", "Filter", priority=True),  # before the keys that were typed after it
+        Binding("enter", "run", "Run"),
         Binding("up,k", "move(-1)", show=False),
         Binding("down,j", "move(1)", show=False),
-        Binding("left,right", "other_column", show=False),
+        Binding("left", "other_column(-1)", show=False),
+        Binding("right", "other_column(1)", show=False),
         Binding("pageup", "page(-1)", show=False),
         Binding("pagedown", "page(1)", show=False),
         Binding("home", "move(-1000)", show=False),
@@ -82,10 +84,10 @@ class Help(Page[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="help-box", classes="page-box") as box:
             box.border_title = "Keys"
-            box.border_subtitle = "↑ ↓ ← → select · Enter run · / filter · Esc close"
             yield self._filter
             yield self._scroll
             yield self._entry
+        yield self.key_bar()
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._paint)
@@ -122,12 +124,12 @@ class Help(Page[str | None]):
             at = spots[self._selected]
             self._select(self._nearest(at.row + pages * max(self._scroll.size.height - 2, 1), at.column))
 
-    def action_other_column(self) -> None:
-        """Select the entry beside the selected one."""
+    def action_other_column(self, by: int) -> None:
+        """Select the entry beside the selected one; from the last column, in the first one."""
         spots = self._page.spots
         if spots:
-            at = spots[self._selected]
-            self._select(self._nearest(at.row, 1 - at.column))
+            at, columns = spots[self._selected], 1 + max(spot.column for spot in spots)
+            self._select(self._nearest(at.row, (at.column + by) % columns))
 
     def _nearest(self, row: int, column: int) -> int:
         """Return the number of the entry nearest to that row, in that column if the column has entries."""
@@ -179,7 +181,7 @@ class Help(Page[str | None]):
         place = event.get_content_offset(self._keys)
         if place is None:
             return
-        column = 1 if place.x > self._page.column_width else 0
+        column = place.x // (self._page.column_width + GAP)
         if (spot := Spot(place.y, column)) in self._page.spots:
             self._select(self._page.spots.index(spot))
             self.action_run()

@@ -1,14 +1,14 @@
 """The page of a running or ended job, and that of a dispatch that has no job."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
-from textual.widgets import Static, Tab, Tabs
+from textual.widgets import Static
 
 from agent_tui.logs.sanitise import sanitise
 from agent_tui.model.commands import DescribeJob
@@ -17,10 +17,11 @@ from agent_tui.model.reduce import HISTORY
 from agent_tui.model.state import LIVE_PHASES, AppState, JobView
 from agent_tui.tui.editor import open_in_editor
 from agent_tui.tui.job_log import JobLog
-from agent_tui.tui.screens.page import LivePage, PageContext, TextPage
+from agent_tui.tui.screens.page import LivePage, PageContext, TabbedPage, TextPage
 from agent_tui.tui.screens.talk import TalkPage
 from agent_tui.tui.widgets.detail_text import dispatch_lines
 from agent_tui.tui.widgets.job_text import (
+    MOST_BAR,
     TIME_LINE_WIDTH,
     job_memory,
     log_lines,
@@ -37,30 +38,30 @@ from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line, to_cont
 LOG_TAIL = 8
 """Number of newest log lines that the overview shows."""
 
+MEMORY_WIDTH = 45
+"""Cells of the memory graph beside a timeline with bars."""
+
 OVERVIEW, LOG, SENT = "overview", "log", "sent"
-_TABS = {OVERVIEW: "1 Overview", LOG: "2 Log", SENT: "3 Job and token"}
+_TABS = {OVERVIEW: "Overview", LOG: "Log", SENT: "Job and token"}
 
 
-class JobPage(LivePage):
+class JobPage(TabbedPage, LivePage):
     """One running or ended job, in three tabs."""
 
     DEFAULT_CSS = """
     JobPage {
-        Tabs { height: 2; }
-        Tab { color: $foreground-muted; }
         #job-scroll { scrollbar-size-vertical: 1; }
         #job-text { height: auto; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(str(number), f"tab({name!r})", show=False) for number, name in enumerate(_TABS, 1)),
         Binding("left", "step(-1)", show=False),
         Binding("right", "step(1)", show=False),
         Binding("j", "scroll(1)", show=False),
         Binding("k", "scroll(-1)", show=False),
-        Binding("space", "fold", "Library frames", show=False),
-        Binding("e", "edit", "Edit", show=False),
-        Binding("C", "talk", "Conversation", show=False, id="talk"),
+        Binding("space", "fold", "Library frames"),
+        Binding("e", "edit", "Edit failing line"),
+        Binding("C", "talk", "Conversation", id="talk"),
     ]
 
     def __init__(self, context: PageContext, job_id: str) -> None:
@@ -74,16 +75,29 @@ class JobPage(LivePage):
         """Whether the traceback hides the frames of libraries."""
         self._crash_of: tuple[object, ...] = ()
         self._crash_shown: tuple[Line, ...] = ()
-        self._subtitle = ""
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="page-box") as box:
-            box.border_title = Content(f"Job {clip(one_line(self._job_id), 40)}")
-            tabs = Tabs(*(Tab(title, id=name) for name, title in _TABS.items()))
-            tabs.can_focus = False
-            yield tabs
+            box.border_title = self.tab_title()
             with VerticalScroll(id="job-scroll"):
                 yield Static(id="job-text", markup=False)
+        yield self.key_bar()
+
+    def tabs(self) -> Mapping[str, str]:
+        return _TABS
+
+    @property
+    def tab(self) -> str:
+        return self._tab
+
+    def drop_priority(self, binding: Binding) -> int | None:
+        crash = self._job.traceback if self._job is not None else ""
+        unusable = {
+            "fold": not crash or self._tab != OVERVIEW,
+            "edit": failing_place(crash) is None,
+            "talk": not sessions_of(self._job_id, self.state),
+        }
+        return None if unusable.get(binding.action) else super().drop_priority(binding)
 
     def on_mount(self) -> None:
         self.query_one("#job-scroll").focus()
@@ -106,12 +120,11 @@ class JobPage(LivePage):
         if lines != self._shown:
             self._shown = lines
             text.update(to_contents(lines))
-        job = self._job
-        edit = "e edit failing line · " if job is not None and failing_place(job.traceback) else ""
-        talk = "C conversation · " if sessions_of(self._job_id, self.state) else ""
-        subtitle = f"1 2 3 tabs · {edit}{talk}Esc close"
-        if subtitle != self._subtitle:
-            self._subtitle = self.query_one(".page-box").border_subtitle = subtitle
+        room = f"{clip(one_line(self._job.room), 60)} · " if self._job is not None else ""
+        box = self.query_one(".page-box")
+        box.border_title = self.tab_title()
+        box.border_subtitle = Content(f"{room}{clip(one_line(self._job_id), 40)}")
+        self.refresh_bindings()
 
     async def _read_log(self) -> None:
         """Read the job's new log lines and show them."""
@@ -130,9 +143,10 @@ class JobPage(LivePage):
         return self._overview(job, width)
 
     def _overview(self, job: JobView, width: int) -> tuple[Line, ...]:
-        room = max(width - TIME_LINE_WIDTH - 3, 20)
-        memory = job_memory(job, self.state, self.now, room)
-        figures = beside(time_line(job), memory, TIME_LINE_WIDTH, gap=3)
+        bars = TIME_LINE_WIDTH + 2 + MOST_BAR
+        left = bars if width >= bars + MEMORY_WIDTH else TIME_LINE_WIDTH
+        memory = job_memory(job, self.state, self.now, max(width - left - 3, 20))
+        figures = beside(time_line(job, left), memory, left, gap=3)
         crash = self._crash(job.traceback, width)
         log = tuple(self._log.lines)
         tail = log[-LOG_TAIL:]
@@ -163,23 +177,14 @@ class JobPage(LivePage):
 
     # -- keys --------------------------------------------------------------------------------------------
 
-    @on(Tabs.TabActivated)
-    def switched(self, event: Tabs.TabActivated) -> None:
-        event.stop()
-        self._tab = event.tab.id or OVERVIEW
+    def show_tab(self, tab: str) -> None:
+        self._tab = tab
         self.repaint()
         scroll = self.query_one("#job-scroll", VerticalScroll)
         if self._tab == LOG:
             self.call_after_refresh(scroll.scroll_end, animate=False)
         else:
             scroll.scroll_home(animate=False)
-
-    def action_tab(self, name: str) -> None:
-        self.query_one(Tabs).active = name
-
-    def action_step(self, by: int) -> None:
-        names = list(_TABS)
-        self.action_tab(names[(names.index(self._tab) + by) % len(names)])
 
     def action_scroll(self, lines: int) -> None:
         self.query_one("#job-scroll").scroll_relative(y=lines, animate=False)
@@ -207,6 +212,8 @@ class JobPage(LivePage):
 
 class DispatchPage(TextPage):
     """Shows why a test dispatch has no job (yet), or once it has one, the job's timeline."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("i", "app.act('worker')", "Worker", id="worker")]
 
     def __init__(self, context: PageContext, key: str) -> None:
         """`key` is the key of the dispatch's row."""

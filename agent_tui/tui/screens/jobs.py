@@ -25,7 +25,7 @@ class JobsPage(LivePage):
         #jobs-note.-shown { display: block; }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("h", "test_loads", "Test loads", show=False)]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("h", "test_loads", "Test loads")]
 
     def __init__(self, context: PageContext, chosen: str | None = None, order: Order = Order()) -> None:  # noqa: B008
         """`chosen` is the id of the job to select at first, `order` the table's sort order."""
@@ -37,9 +37,9 @@ class JobsPage(LivePage):
     def compose(self) -> ComposeResult:
         with Vertical(classes="page-box") as box:
             box.border_title = "Jobs"
-            box.border_subtitle = "Enter open · / filter · S sort · y copy · Esc close"
             yield self.table
             yield Static(id="jobs-note", markup=False)
+        yield self.key_bar()
 
     def on_mount(self) -> None:
         job = self.state.jobs.get(self._first or "")
@@ -49,6 +49,10 @@ class JobsPage(LivePage):
             table.choose(job.id)
         table.focus()
 
+    def drop_priority(self, binding: Binding) -> int | None:
+        has_loads = any(job.test_load for job in self.state.jobs.values())
+        return None if binding.action == "test_loads" and not has_loads else super().drop_priority(binding)
+
     def paint(self) -> None:
         table = self.table
         table.show(self.state, self.now)
@@ -56,6 +60,7 @@ class JobsPage(LivePage):
         shown = self.query_one("#jobs-note", Static)
         shown.update(to_content(note))
         shown.set_class(bool(note), "-shown")
+        self.refresh_bindings()
         jobs, running = len(self.state.jobs), len(self.state.live_jobs)
         lost = sum(bool(each.lost) for each in jobless(self.state))
         counts = f"Jobs · {jobs}, {running} running" if jobs else "Jobs"

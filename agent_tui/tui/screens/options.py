@@ -1,6 +1,6 @@
 """The options page: all options in a form. Edits are collected, shown as a diff, and applied together."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import ClassVar
 
 from textual import on
@@ -16,13 +16,11 @@ from agent_tui.model.requests import ReadSecrets, Secrets
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import OPTIONS
 from agent_tui.tui.screens.confirm import Confirm
-from agent_tui.tui.screens.page import Follower, FormRows, Page
+from agent_tui.tui.screens.page import BACK, Follower, FormRows, Page
 from agent_tui.tui.widgets.controls import Control
 from agent_tui.tui.widgets.option_row import DraftRow, update
 from agent_tui.tui.widgets.option_text import difference, groups, help_lines, matches
 from agent_tui.tui.widgets.text import MUTED, PRINTABLE, brief, counted, to_contents
-
-KEYS = "Ctrl+S apply · / search · Ctrl+O changed only · Ctrl+W save · Esc back"
 
 
 class Group(Vertical):
@@ -48,6 +46,7 @@ class Group(Vertical):
 class OptionsPage(Follower, Page[None]):
     """All options. Ctrl+S applies the edits; Esc closes the page, and asks first if there are edits."""
 
+    DROP_PRIORITIES: ClassVar[Mapping[str, int]] = {"Export": 4, "Undo": 3, "Save secrets as plain text": 2}
     DEFAULT_CSS = """
     OptionsPage {
         #options-box { width: 100%; height: 100%; }
@@ -63,6 +62,7 @@ class OptionsPage(Follower, Page[None]):
         #options-diff { height: 1; text-overflow: ellipsis; text-wrap: nowrap; }
         #options-buttons { height: 1; align-horizontal: right; }
         #options-buttons Button { margin-left: 2; }
+        #options-buttons Button:disabled { background: $panel; color: $text-disabled; }
         &.-narrow #options-main { layout: vertical; }
         &.-narrow #options-rows { width: 100%; }
         &.-narrow #options-help {
@@ -72,7 +72,7 @@ class OptionsPage(Follower, Page[None]):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back"),
+        Binding("escape", "back", BACK),
         Binding("ctrl+s", "apply", "Apply", priority=True),
         Binding("ctrl+z", "undo", "Undo", priority=True),
         Binding("ctrl+w", "save", "Save", priority=True),
@@ -111,8 +111,7 @@ class OptionsPage(Follower, Page[None]):
         self._failed = False
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="options-box", classes="page-box") as box:
-            box.border_subtitle = KEYS
+        with Vertical(id="options-box", classes="page-box"):
             yield Input(placeholder="/ name, help, flag, or variable", id="options-find", restrict=PRINTABLE)
             with Horizontal(id="options-main"):
                 with FormRows(id="options-rows"):
@@ -127,6 +126,16 @@ class OptionsPage(Follower, Page[None]):
                 yield Button(Content("Save secrets as plain text (Ctrl+G)"), id="options-clear", compact=True)
                 yield Button(Content("Save"), id="options-save", compact=True)
                 yield Button(Content("Apply"), id="options-apply", variant="primary", compact=True)
+        yield self.key_bar()
+
+    def drop_priority(self, binding: Binding) -> int | None:
+        unusable = {
+            "apply": not self.edits,
+            "undo": not self._settings.can_undo,
+            "save": not self._settings.edited,
+            "save_in_clear": not self._unsaved_secrets,
+        }
+        return None if unusable.get(binding.action) else super().drop_priority(binding)
 
     def on_mount(self) -> None:
         self._focused.focus_control()
@@ -346,3 +355,4 @@ class OptionsPage(Follower, Page[None]):
         self.query_one("#options-clear", Button).display = bool(self._unsaved_secrets)
         self.query_one("#options-undo", Button).disabled = not self._settings.can_undo
         self.query_one("#options-save", Button).disabled = not self._settings.edited
+        self.refresh_bindings()

@@ -1,7 +1,7 @@
 """The base classes of pages over the dashboard; their content follows the state."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
@@ -15,17 +15,29 @@ from textual.widgets import Static
 
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model.state import AppState
+from agent_tui.tui.widgets.key_bar import KeyBar
+from agent_tui.tui.widgets.tabs import tab_title
 from agent_tui.tui.widgets.talk_steps import DEFAULT_LIMITS, Limits
 from agent_tui.tui.widgets.text import Line, to_contents
 
 PAINT_S = 0.5
 """Time between paints of a page, in s, unless the user does something."""
 
+HELP, BACK = "Help", "Back"
+LAST = {HELP: 1, BACK: 2}
+"""The labels of the keys that are last in each page's footer, and never dropped; nor is Enter."""
+
+OF_LISTS = {"Copy": 4, "Sort": 3, "Filter": 2}
+"""The drop priorities of the keys that all lists have."""
+
 R = TypeVar("R")
 
 
 class Page(ModalScreen[R]):
-    """A page with one `.page-box`, whose size each subclass sets."""
+    """A page with one `.page-box`, whose size each subclass sets, and on full pages a footer."""
+
+    DROP_PRIORITIES: ClassVar[Mapping[str, int]] = {}
+    """If the footer is too narrow, the label with the highest one is dropped first; 1 by default."""
 
     DEFAULT_CSS = """
     Page {
@@ -43,8 +55,65 @@ class Page(ModalScreen[R]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         # The id makes it follow the user's key for the action.
-        Binding("question_mark", "app.act('help')", "Help", show=False, id="help")
+        Binding("question_mark", "app.act('help')", HELP, id="help")
     ]
+
+    def key_bar(self) -> KeyBar:
+        """Return the footer: the keys of the page and of the focused widget, then help and the way back."""
+        return KeyBar(self.drop_priority, _footer_order)
+
+    def drop_priority(self, binding: Binding) -> int | None:
+        """Return how soon the footer drops a key; None for a key that has nothing to act on."""
+        if binding.description in LAST or binding.key == "enter":
+            return 0
+        return self.DROP_PRIORITIES.get(binding.description, OF_LISTS.get(binding.description, 1))
+
+
+def _footer_order(binding: Binding) -> int:
+    return -1 if binding.key == "enter" else LAST.get(binding.description, 0)
+
+
+class TabbedPage(Page[None]):
+    """A page with tabs in the border of its box, as on the dashboard. `show_tab` paints the selected one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(str(number), f"tab({number})", show=False) for number in range(1, 4)),
+        Binding("left_square_bracket", "step(-1)", show=False, id="previous_tab"),
+        Binding("right_square_bracket", "step(1)", "Tabs", key_display="[ ]", id="next_tab"),
+    ]
+
+    def tabs(self) -> Mapping[str, str]:
+        """Return the names of the tabs by their ids, in order."""
+        raise NotImplementedError
+
+    @property
+    def tab(self) -> str:
+        """The id of the selected tab."""
+        raise NotImplementedError
+
+    def show_tab(self, tab: str) -> None:
+        """Select a tab."""
+        raise NotImplementedError
+
+    def tab_title(self) -> Content:
+        """Return the tabs with their digits."""
+        named = {id: f"{number} {name}" for number, (id, name) in enumerate(self.tabs().items(), 1)}
+        return tab_title(named, self.tab)
+
+    def action_tab(self, number: int) -> None:
+        """Select the tab with that number, if there is one."""
+        if number <= len(tabs := list(self.tabs())):
+            self.show_tab(tabs[number - 1])
+
+    def action_step(self, by: int) -> None:
+        """Select the next tab, or the previous one."""
+        tabs = list(self.tabs())
+        if self.tab in tabs:
+            self.show_tab(tabs[(tabs.index(self.tab) + by) % len(tabs)])
+
+    def on_click(self, event: events.Click) -> None:
+        if (tab := str(event.style.meta.get("tab", ""))) in self.tabs():
+            self.show_tab(tab)
 
 
 class FormRows(VerticalScroll, can_focus=False, inherit_bindings=False):
@@ -82,7 +151,10 @@ class LivePage(Follower, Page[None]):
         }
     }
     """
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "close", BACK),
+        Binding("q", "close", BACK, show=False),
+    ]
 
     def __init__(self, context: PageContext) -> None:
         super().__init__()
@@ -128,7 +200,7 @@ class TextPage(LivePage):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j", "scroll(1)", show=False),
+        Binding("j", "scroll(1)", "Scroll", key_display="↑ ↓"),
         Binding("k", "scroll(-1)", show=False),
     ]
 
@@ -144,8 +216,8 @@ class TextPage(LivePage):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="page-box", classes="page-box") as box:
             box.border_title = Content(self._title)
-            box.border_subtitle = "↑ ↓ scroll · Esc close"
             yield self._body
+        yield self.key_bar()
 
     def on_mount(self) -> None:
         self.query_one("#page-box").focus()

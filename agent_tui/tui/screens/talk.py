@@ -90,8 +90,9 @@ class ContextPage(TextPage):
     """The instructions, tools, and items that the LLM of a session will get with the next turn."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "refresh_context", "Refresh", show=False),
-        Binding("c,y", "copy", "Copy", show=False),
+        Binding("r", "refresh_context", "Refresh"),
+        Binding("c", "copy", "Copy as JSON"),
+        Binding("y", "copy", show=False),
     ]
 
     def __init__(self, context: PageContext, command: InspectSession) -> None:
@@ -100,7 +101,6 @@ class ContextPage(TextPage):
         self._text, self._problem = "", "Asking the session…"
 
     def on_mount(self) -> None:
-        self.query_one("#page-box").border_subtitle = "r refresh · c copy as JSON · ↑ ↓ scroll · Esc close"
         self.action_refresh_context()
 
     def _text_lines(self, width: int) -> tuple[Line, ...]:

@@ -1,9 +1,10 @@
 """The tuning page: a test load while it runs, or a sweep with its table, graphs, and advice."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from enum import StrEnum
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
@@ -14,17 +15,13 @@ from agent_tui.model import commands as cmd
 from agent_tui.model.state import AppState
 from agent_tui.model.tuning import SweepResult, SweepView, TestLoadView
 from agent_tui.tui.screens.confirm import Confirm
-from agent_tui.tui.screens.page import Follower, Page
+from agent_tui.tui.screens.page import BACK, Follower, TabbedPage
 from agent_tui.tui.widgets import live_rows, sweep_rows
-from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.text import Line, Span, Tone, to_contents
 
 CANCELLED = "cancelled"
 
 Send = Callable[[cmd.Command], Awaitable[cmd.CommandResult]]
-
-DROP_PRIORITIES = {"Scroll": 4, "Select count": 3, "Switch load/sweep": 2, "Apply advice": 1}
-"""If the footer is too narrow, the label with the highest priority is dropped first."""
 
 NOTHING: tuple[Line, ...] = (
     (Span("No test load or sweep yet", Tone.STRONG),),
@@ -47,9 +44,13 @@ class Shown(StrEnum):
     SWEEP = "sweep"
 
 
-class TuningPage(Page[None], Follower):
+NAMES = {Shown.LOAD: "Test load", Shown.SWEEP: "Sweep"}
+
+
+class TuningPage(TabbedPage, Follower):
     """Shows the last load or sweep. Closing the page does not end it; x ends it, after a question."""
 
+    DROP_PRIORITIES: ClassVar[Mapping[str, int]] = {"Scroll": 5, "Select count": 4, "Tabs": 3, "Idle": 2}
     DEFAULT_CSS = """
     TuningPage {
         layout: vertical;
@@ -60,8 +61,8 @@ class TuningPage(Page[None], Follower):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close"),
-        Binding("T,q", "close", "Close", show=False),
+        Binding("escape", "close", BACK),
+        Binding("T,q", "close", BACK, show=False),
         Binding("x", "end_run", "End"),
         Binding("b", "app.act('load')", "Test load…"),
         Binding("w", "app.act('sweep')", "Sweep…"),
@@ -69,7 +70,7 @@ class TuningPage(Page[None], Follower):
         Binding("equals_sign", "app.act('more_idle')", show=False),
         Binding("minus", "app.act('less_idle')", show=False),
         Binding("a", "app.act('apply_advice')", "Apply advice"),
-        Binding("tab", "other", "Switch load/sweep"),
+        Binding("tab", "step(1)", show=False),
         Binding("up", "choose(-1)", "Select count", key_display="↑/↓"),
         Binding("down", "choose(1)", show=False),
         Binding("j", "scroll(1)", show=False),
@@ -90,7 +91,7 @@ class TuningPage(Page[None], Follower):
             Shown.LOAD if state.tuning.sweep is None or _runs(state.tuning.test_load) else Shown.SWEEP
         )
         self._selected: int | None = None
-        self._painted = Content()
+        self._painted = self._title = Content()
         self._offered: tuple[object, ...] = ()
         """The values that decide which keys are offered."""
         self._seen: tuple[object, ...] | None = None
@@ -103,17 +104,29 @@ class TuningPage(Page[None], Follower):
         with VerticalScroll(id="tuning-box", classes="page-box", can_focus=False) as box:
             box.border_title = "Tuning"
             yield Static("", id="tuning-lines", markup=False)
-        yield KeyBar(self._drop_priority)
+        yield self.key_bar()
 
-    def _drop_priority(self, binding: Binding) -> int | None:
-        """Return the drop priority of a key in the footer; None for keys that have nothing to act on."""
+    def drop_priority(self, binding: Binding) -> int | None:
         sweep = self._tuning.sweep if self._shown is Shown.SWEEP else None
         unusable = {
             "end_run": not self._tuning.summary,
             "choose(-1)": sweep is None or not sweep.result.runs,
             "app.act('apply_advice')": not _applicable(sweep, self._wanted),
+            "step(1)": len(self.tabs()) < 2,
         }
-        return None if unusable.get(binding.action) else DROP_PRIORITIES.get(binding.description, 0)
+        return None if unusable.get(binding.action) else super().drop_priority(binding)
+
+    def tabs(self) -> Mapping[str, str]:
+        found = {Shown.LOAD: self._tuning.test_load, Shown.SWEEP: self._tuning.sweep}
+        return {shown.value: NAMES[shown] for shown, view in found.items() if view is not None}
+
+    @property
+    def tab(self) -> str:
+        return self._shown.value
+
+    def show_tab(self, tab: str) -> None:
+        self._shown = Shown(tab)
+        self.paint()
 
     def on_mount(self) -> None:
         self.paint()
@@ -153,20 +166,22 @@ class TuningPage(Page[None], Follower):
     def _paint_frame(self, box: VerticalScroll) -> None:
         """Update the border's title and subtitle."""
         now = self._tuning.summary
-        title = f"Tuning · {now}" if now else "Tuning"
-        if box.border_title != title:
+        title = self.tab_title() if self.tabs() else Content("Tuning")
+        if not title.is_same(self._title):
+            self._title = title
             box.border_title = title
         sweep = self._tuning.sweep
         offered = (
             bool(now),
             self._shown,
+            len(self.tabs()),
             _applicable(sweep, self._wanted),
             sweep and bool(sweep.result.runs),
         )
         if offered != self._offered:
             self._offered = offered
             self.refresh_bindings()
-        subtitle = f"numIdleProcesses {self._wanted}"
+        subtitle = f"{now} · numIdleProcesses {self._wanted}" if now else f"numIdleProcesses {self._wanted}"
         if box.border_subtitle != subtitle:
             box.border_subtitle = subtitle
 
@@ -200,16 +215,17 @@ class TuningPage(Page[None], Follower):
         self._selected = measured[min(max(at + by, 0), len(measured) - 1)]
         self.paint()
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer to switch only if there are both a load and a sweep."""
-        if action == "other":
-            return self._tuning.test_load is not None and self._tuning.sweep is not None
-        return super().check_action(action, parameters)
-
-    def action_other(self) -> None:
-        """Switch between the load and the sweep."""
-        self._shown = Shown.LOAD if self._shown is Shown.SWEEP else Shown.SWEEP
-        self.paint()
+    def on_click(self, event: events.Click) -> None:
+        """Select the count whose row was clicked, or a tab."""
+        super().on_click(event)
+        text = self.query_one("#tuning-lines", Static)
+        place, sweep = event.get_content_offset(text), self._tuning.sweep
+        if place is None or sweep is None or self._shown is not Shown.SWEEP:
+            return
+        count = sweep_rows.count_at(sweep, place.y, text.size.width, self._now)
+        if count is not None:
+            self._selected = count
+            self.paint()
 
     def action_scroll(self, lines: int) -> None:
         self.query_one("#tuning-box").scroll_relative(y=lines, animate=False)

@@ -13,7 +13,7 @@ from agent_tui.options.urls import shown_url
 from agent_tui.tui.screens.page import PageContext, TextPage
 from agent_tui.tui.widgets.header import exposed, retrying
 from agent_tui.tui.widgets.log_text import clock
-from agent_tui.tui.widgets.text import Line, Span, Tone, duration, fact, one_line, project_path
+from agent_tui.tui.widgets.text import Line, Span, Tone, duration, fact, one_line, project_path, wrapped
 
 INDENT = 14
 """Cells before a fact's value."""
@@ -33,16 +33,20 @@ Fact = tuple[str, str]
 
 def worker_lines(state: AppState, options: ServerOptions, now: float, width: int = 0) -> tuple[Line, ...]:
     """Return three blocks: registration, load and offers, and addresses. Width 0 does not wrap."""
-    facts = (_registration(state), _load(state, options), _addresses(state))
+    refused = no_offers(state, options)
+    facts = (_registration(state), _load(state, options, refused), _addresses(state))
     registration, load, addresses = (
         [line for name, value in block for line in fact(name, value, INDENT, width)] for block in facts
     )
     return (
         _standing(state.worker, now),
+        *(
+            (Span("▲ " if at == 0 else "  ", Tone.WARN), Span(row, Tone.WARN))
+            for at, row in enumerate(_no_offers_lines(refused, width))
+        ),
         *registration,
         (),
         *load,
-        *_no_offers(state, options),
         (),
         *addresses,
     )
@@ -92,10 +96,10 @@ def _reconnects(worker: WorkerView) -> str:
     return f"{worker.reconnects}, last lost at {clock(worker.lost_at, millis=False)}: {worker.last_loss}"
 
 
-def _load(state: AppState, options: ServerOptions) -> list[Fact]:
+def _load(state: AppState, options: ServerOptions, refused: str) -> list[Fact]:
     worker = state.worker
     limit = (
-        "never full (loadThreshold inf)"
+        "which alone never makes it full (loadThreshold inf)"
         if math.isinf(options.load_threshold)
         else f"full at {options.load_threshold:g} (loadThreshold)"
     )
@@ -105,22 +109,31 @@ def _load(state: AppState, options: ServerOptions) -> list[Fact]:
     only = f" that names deployment {worker.deployment}" if worker.deployment else ""
     only = only if worker.knows_deployments else ""
     return [
-        ("accepts", f"{options.server_type} jobs {name}{only}"),
+        ("accepts", f"{options.server_type} jobs {name}{only}{' · none now' if refused else ''}"),
         ("load", f"{worker.measured_load:.2f} measured, {worker.reported_load:.2f} reported, {limit}"),
     ]
 
 
-def _no_offers(state: AppState, options: ServerOptions) -> list[Line]:
+def no_offers(state: AppState, options: ServerOptions) -> str:
+    """Return why the worker gets no offers now, as far as this side can tell; empty if it gets them.
+
+    The first cause is enough: a worker that is full for any of them also reports a high load.
+    """
     worker = state.worker
-    full = is_full(worker.measured_load, options.load_threshold)
-    skipped = not full and worker.reported_load >= TARGET_LOAD
-    reasons = {
-        "the load is above loadThreshold": full,
-        f"the server skips workers that report a load of {TARGET_LOAD:g} or more": skipped,
-        one_line(f"agent-tui is stopping: {state.stopping}"): state.stopping,
-        one_line(f"job processes fail to start: {state.starts.error}"): not state.starts.accepting,
-    }
-    return [(Span("  ▲ no offers now: ", Tone.WARN), Span(why)) for why, holds in reasons.items() if holds]
+    if state.stopping:
+        return one_line(f"agent-tui is stopping: {state.stopping}")
+    if not state.starts.accepting:
+        return one_line(f"job processes fail to start: {state.starts.error}")
+    if is_full(worker.measured_load, options.load_threshold):
+        return "the load is above loadThreshold"
+    if worker.reported_load >= TARGET_LOAD:
+        return f"the server skips workers that report a load of {TARGET_LOAD:g} or more"
+    return ""
+
+
+def _no_offers_lines(refused: str, width: int) -> list[str]:
+    text = f"no offers now: {refused}"
+    return (wrapped(text, width - 2) if width else [text]) if refused else []
 
 
 def _addresses(state: AppState) -> list[Fact]:

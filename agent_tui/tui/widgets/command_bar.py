@@ -25,11 +25,12 @@ class CommandInput(Input):
     """The text field of the command line (`:`)."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", show=False),
-        Binding("tab", "complete(1)", show=False),
+        Binding("tab", "complete(1)", "Complete"),
         Binding("shift+tab", "complete(-1)", show=False),
-        Binding("up", "recall(-1)", show=False),
+        Binding("up", "recall(-1)", "Last command"),
         Binding("down", "recall(1)", show=False),
+        Binding("enter", "submit", "Run"),
+        Binding("escape", "leave", "Close"),
     ]
 
     class Left(Message):
@@ -73,10 +74,18 @@ class CommandBar(Horizontal):
 
         text: str
 
-    def __init__(self, complete: Callable[[str], tuple[str, ...]], *, id: str | None = None) -> None:
-        """`complete(text)` returns the lines that the typed text can become."""
+    def __init__(
+        self,
+        complete: Callable[[str], tuple[str, ...]],
+        describe: Callable[[str], str],
+        *,
+        id: str | None = None,
+    ) -> None:
+        """`complete(text)` returns the lines that the typed text can become, `describe(text)` what a line
+        does.
+        """
         super().__init__(id=id)
-        self._complete = complete
+        self._complete, self._describe = complete, describe
         self._field = CommandInput(compact=True, select_on_focus=False, restrict=PRINTABLE)
         self._note = Static(id="command-note", markup=False)
         self._before: Widget | None = None
@@ -86,7 +95,7 @@ class CommandBar(Horizontal):
         self._past: list[str] = []
         self._past_at = 0
 
-    def open(self) -> None:
+    def action_command(self) -> None:
         """Show the line and move the focus into it."""
         if not self._field.is_attached:
             self.mount(Static(":", id="command-sign", markup=False), self._field, self._note)
@@ -110,10 +119,14 @@ class CommandBar(Horizontal):
 
     def _show_note(self) -> None:
         found = self._complete(self._typed)
+        line = self._field.value
+        is_chosen = self._at >= 0 or found in ((), (line,)) or " " in line
+        if about := self._describe(line) if line and is_chosen else "":
+            self._note.update(Content(about))
+            return
         words = [one_line(each.rpartition(" ")[2], 24) for each in found[:SHOWN]]
         more = " …" if len(found) > SHOWN else ""
-        note = f"Tab {' '.join(words)}{more}" if words else "Enter run · Esc close"
-        self._note.update(Content(note))
+        self._note.update(Content(f"{' '.join(words)}{more}" if words else "no command starts with this"))
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
@@ -145,3 +158,4 @@ class CommandBar(Horizontal):
                 (self._at + event.step) % len(found) if self._at >= 0 else (event.step - 1) % len(found)
             )
             self._put(found[self._at])
+            self._show_note()

@@ -7,7 +7,6 @@ from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.message import Message
-from textual.style import Style
 
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model.commands import DumpStacks
@@ -33,9 +32,10 @@ from agent_tui.tui.widgets.options_panel import OptionsPanel
 from agent_tui.tui.widgets.processes import Entry, key_of
 from agent_tui.tui.widgets.source import Frame
 from agent_tui.tui.widgets.stack_rows import top_frame
+from agent_tui.tui.widgets.tabs import tab_title
 from agent_tui.tui.widgets.talk_notes import sessions_of, why_none
 from agent_tui.tui.widgets.talk_pane import TalkPane
-from agent_tui.tui.widgets.text import MUTED, Line, clip
+from agent_tui.tui.widgets.text import Line, clip
 
 PAINT_S = 0.5
 """Time between paints of the same row and tab."""
@@ -215,13 +215,8 @@ class Detail(Vertical):
         if (title := (self._tab, named)) == self._title:
             return
         self._title = title
-        tabs = [
-            Content.styled(tab.value, "bold underline" if tab is self._tab else MUTED).stylize(
-                Style.from_meta({"tab": tab.value})
-            )
-            for tab in Tab
-        ]
-        self.border_title = Content(f"{self._key} " if self._key else "") + Content("  ").join(tabs)
+        tabs = tab_title({tab.value: tab.value for tab in Tab}, self._tab.value)
+        self.border_title = Content(f"{self._key} " if self._key else "") + tabs
         self.border_subtitle = Content(named)
 
     def on_click(self, event: events.Click) -> None:

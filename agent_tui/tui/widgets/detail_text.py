@@ -134,7 +134,7 @@ def no_talk(
 
 def _job(job: JobView, state: AppState, width: int) -> tuple[Line, ...]:
     crash = traceback_lines(job.traceback, width, state.agent)
-    return (*summary_lines(job, state, width), (), *((*crash, ()) if crash else ()), *time_line(job))
+    return (*summary_lines(job, state, width), (), *((*crash, ()) if crash else ()), *time_line(job, width))
 
 
 def dispatch_lines(dispatch: DispatchView, state: AppState, now: float, width: int) -> tuple[Line, ...]:

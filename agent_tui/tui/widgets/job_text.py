@@ -39,6 +39,12 @@ _STEPS: tuple[tuple[str, str], ...] = (
 )
 """The rows of the timeline: names, and fields of `JobTimes`."""
 
+HALVES = {(False, False): " ", (True, False): "▌", (False, True): "▐", (True, True): "█"}
+"""A cell of a bar by whether its left and its right half belong to it."""
+
+LEAST_BAR, MOST_BAR = 8, 32
+"""Cells of the bars of the timeline."""
+
 _TONES = {
     Role.MARK: Tone.PLAIN,
     Role.TEXT: Tone.PLAIN,
@@ -90,8 +96,12 @@ def _process(job: JobView, state: AppState) -> str:
     return ", ".join(facts)
 
 
-def time_line(job: JobView) -> tuple[Line, ...]:
-    """Return the steps, each with the time since the dispatch (or offer) and since the previous step."""
+def time_line(job: JobView, width: int = 0) -> tuple[Line, ...]:
+    """Return the steps, each with the time since the dispatch (or offer) and since the previous step.
+
+    If `width` has room, each step until the entry function also has a bar: from the step before to it.
+    """
+    cells = min(width - TIME_LINE_WIDTH - 2, MOST_BAR)
     first = "dispatch" if job.times.dispatched is not None else "offer"
     head = (
         Span("Timeline", Tone.STRONG),
@@ -100,6 +110,7 @@ def time_line(job: JobView) -> tuple[Line, ...]:
     lines: list[Line] = [head]
     stamps = [(_name(name, job), getattr(job.times, field)) for name, field in _STEPS]
     known = [at for _, at in stamps if at is not None]
+    started = max([at for name, at in stamps if at is not None and name != "end"], default=0.0)
     before: float | None = None
     for name, at in stamps:
         since = NONE if at is None else clock(at, millis=False) if at == known[0] else _ms(at - known[0])
@@ -110,10 +121,21 @@ def time_line(job: JobView) -> tuple[Line, ...]:
                 Span(pad(name, 10), tone),
                 Span(pad(since, 14, right=True), tone),
                 Span(pad(step, 11, right=True), Tone.DIM),
+                *_step_bar(known[0] if known else 0.0, before, at, started, cells),
             )
         )
         before = at if at is not None else before
     return tuple(lines)
+
+
+def _step_bar(first: float, before: float | None, at: float | None, last: float, cells: int) -> Line:
+    """Return the bar of a step from `before` to `at` on an axis from `first` to `last`, `cells` wide."""
+    if cells < LEAST_BAR or before is None or at is None or at > last or last <= first:
+        return ()
+    start, end = (round((when - first) / (last - first) * cells * 2) for when in (before, at))
+    start, end = min(start, 2 * cells - 1), max(end, min(start, 2 * cells - 1) + 1)
+    halves = "".join(HALVES[start <= half < end, start <= half + 1 < end] for half in range(0, 2 * cells, 2))
+    return (Span(f"  {halves.rstrip()}", Tone.SERIES),)
 
 
 def _name(name: str, job: JobView) -> str:

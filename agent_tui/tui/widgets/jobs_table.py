@@ -1,9 +1,10 @@
 """The table of jobs and of dispatches without one: running first, then ended or lost, the newest first."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
@@ -158,7 +159,13 @@ class JobsTable(Table[JobEntry]):
     test_loads = False
 
     def columns_of(self, state: AppState) -> Sequence[Column]:
-        return COLUMNS
+        """Return the columns; that of the rooms leaves room that no name needs to the others."""
+        names = [job.room for job in state.jobs.values()] + [each.room for each in jobless(state)]
+        longest = max((cell_len(one_line(name)) for name in names), default=0)
+        return tuple(
+            replace(each, most=min(max(longest, each.width), each.most)) if each.key == "room" else each
+            for each in COLUMNS
+        )
 
     def entries_of(self, state: AppState, order: Order) -> Mapping[str, JobEntry]:
         return jobs_of(state, self._now, order, test_loads=self.test_loads)

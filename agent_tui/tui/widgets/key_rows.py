@@ -1,4 +1,4 @@
-"""The rows of the help page: groups of keys, in one or two columns. Pure functions."""
+"""The rows of the help page: groups of keys, in up to three columns. Pure functions."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +10,8 @@ from agent_tui.tui.actions import Action, Place, key_name
 from agent_tui.tui.page_keys import KEY_TABLES, KeyTable
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, pad, width_of, wrapped
 
-TWO_COLUMNS = 96
-"""Minimum width for two columns, in cells."""
+COLUMN_WIDTHS = {3: 144, 2: 96}
+"""Minimum width for that many columns, in cells."""
 
 GAP = 3
 TITLE_WIDTH = 20
@@ -153,7 +153,7 @@ class _Cell:
 
 def key_page(groups: Sequence[KeyGroup], selected: int, width: int) -> KeyPage:
     """Lay out the page in `width` cells, and mark the entry with the number `selected`."""
-    columns = 2 if width >= TWO_COLUMNS else 1
+    columns = next((count for count, least in COLUMN_WIDTHS.items() if width >= least), 1)
     each = (width - GAP * (columns - 1)) // columns
     lines: list[Line] = []
     spots: dict[int, Spot] = {}
@@ -163,11 +163,11 @@ def key_page(groups: Sequence[KeyGroup], selected: int, width: int) -> KeyPage:
         keys = min(max(cell_len(entry.keys) for entry in entries_of(members)), KEYS_WIDTH)
         blocks = list(_blocks(members, first, selected, keys, each))
         first += sum(len(group.entries) for group in members)
-        sides = _balanced(blocks) if columns == 2 else (_stacked(blocks), [])
+        sides = _balanced(blocks, columns)
         if lines:
             lines.append(())
         for row in range(max(map(len, sides))):
-            cells = [side[row] if row < len(side) else _Cell() for side in sides[:columns]]
+            cells = [side[row] if row < len(side) else _Cell() for side in sides]
             spots |= {
                 cell.entry: Spot(len(lines), column)
                 for column, cell in enumerate(cells)
@@ -190,11 +190,14 @@ def _blocks(
         yield block
 
 
-def _balanced(blocks: Sequence[list[_Cell]]) -> tuple[list[_Cell], list[_Cell]]:
-    """Return two columns of whole blocks, as equal as possible; the left one is at least as high."""
-    splits = range(1, len(blocks) + 1)
-    best = min(splits, key=lambda at: max(len(_stacked(blocks[:at])), len(_stacked(blocks[at:]))))
-    return _stacked(blocks[:best]), _stacked(blocks[best:])
+def _balanced(blocks: Sequence[list[_Cell]], columns: int) -> list[list[_Cell]]:
+    """Return whole blocks in that many columns, the highest as low as possible; the last may be empty."""
+    if columns == 1 or len(blocks) < 2:
+        return [_stacked(blocks), *([] for _ in range(columns - 1))]
+    splits = (
+        [_stacked(blocks[:at]), *_balanced(blocks[at:], columns - 1)] for at in range(1, len(blocks) + 1)
+    )
+    return min(splits, key=lambda sides: max(map(len, sides)))
 
 
 def _stacked(blocks: Sequence[list[_Cell]]) -> list[_Cell]:

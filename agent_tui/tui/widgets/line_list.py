@@ -34,6 +34,7 @@ class LineList(OptionList, Listing):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "select", "Open"),
         Binding("j", "cursor_down", show=False),
         Binding("k", "cursor_up", show=False),
     ]

@@ -116,8 +116,8 @@ class FilterLine(Horizontal):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "leave", "Show all", show=False),
-        Binding("down", "keep", "Go to the rows", show=False),
+        Binding("down", "keep", "Go to the rows"),
+        Binding("escape", "leave", "Show all"),
     ]
 
     def __init__(self, listing: Listing) -> None:

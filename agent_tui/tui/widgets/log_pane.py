@@ -14,6 +14,7 @@ from textual.widgets import Input
 from agent_tui.logs.ring import CAPACITY
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import AppState
+from agent_tui.tui.widgets.line_keys import ONLY_FOUND
 from agent_tui.tui.widgets.log_bars import FindInput, LogPrompt, LogTitle, PromptInput, Title
 from agent_tui.tui.widgets.log_filter import NOTHING, Chosen, chips, parse, without
 from agent_tui.tui.widgets.log_text import EXAMPLES, clock, parse_time
@@ -36,7 +37,7 @@ class LogPane(Vertical):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "leave", "Close", show=False),
-        Binding("ctrl+o", "only_found", "Only matches", show=False),
+        ONLY_FOUND,
     ]
 
     def __init__(

@@ -15,6 +15,7 @@ from textual.strip import Strip
 from agent_tui.logs.ring import CAPACITY
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import AppState
+from agent_tui.tui.widgets.line_keys import LINE_KEYS
 from agent_tui.tui.widgets.log_filter import LogFilter
 from agent_tui.tui.widgets.log_painter import SELECTED, STYLES, LogPainter
 from agent_tui.tui.widgets.log_rows import AT_ONCE, SLICE, LogRows
@@ -67,18 +68,12 @@ class LogView(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "select(-1)", "Line up", show=False),
-        Binding("down", "select(1)", "Line down", show=False),
+        *LINE_KEYS,
         Binding("shift+up", "extend(-1)", "Select upwards", show=False),
         Binding("shift+down", "extend(1)", "Select downwards", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home", "oldest", "Oldest line", show=False),
-        Binding("end", "follow", "Follow", show=False),
         Binding("shift+left", "scroll_home_aside", "Start of the lines", show=False),
         Binding("shift+right", "scroll_page_right", "Page right", show=False),
         Binding("enter", "open", "Whole record", show=False),
-        Binding("space", "fold", "Fold or unfold", show=False),
     ]
 
     class Changed(Message):

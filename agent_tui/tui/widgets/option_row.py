@@ -32,7 +32,7 @@ from agent_tui.tui.widgets.option_text import (
     source,
     written,
 )
-from agent_tui.tui.widgets.text import MUTED, brief
+from agent_tui.tui.widgets.text import brief
 
 
 def update(static: Static, content: Content) -> bool:
@@ -81,6 +81,11 @@ class OptionRow(Vertical):
             if self.aside is not None and not isinstance(self.control, PermissionsControl):
                 yield self.aside
         yield self._note
+
+    def on_click(self, event: events.Click) -> None:
+        """Go to the control, also if the name or the note was clicked."""
+        if event.widget is not self.control and not self.has_focus_within:
+            self.focus_control()
 
     def focus_control(self) -> None:
         """Move the focus to the control, or to its first part if it has several."""
@@ -270,5 +275,6 @@ class DraftRow(OptionRow):
         else:
             self.say(Content())
         if self.aside is not None:
-            style = "$text-accent" if is_changed(self.option, self._settings) else MUTED
-            update(self.aside, Content.styled(source(self.option, self._settings.resolution), style))
+            changed = is_changed(self.option, self._settings)
+            shown = source(self.option, self._settings.resolution) if changed else ""
+            update(self.aside, Content.styled(shown, "$text-accent"))

@@ -104,6 +104,18 @@ class SplitBody(Horizontal):
     def action_show_all_panels(self) -> None:
         self.maximize(None)
 
+    def action_resize_left(self) -> None:
+        self.step(Split.COLUMNS, -1)
+
+    def action_resize_right(self) -> None:
+        self.step(Split.COLUMNS, 1)
+
+    def action_resize_up(self) -> None:
+        self.step(Split.ROWS, -1)
+
+    def action_resize_down(self) -> None:
+        self.step(Split.ROWS, 1)
+
     def step(self, split: Split, by: int) -> None:
         """Move a split by that many steps. Raise UserError if it is not shown."""
         first, second = self._sizes(split)

@@ -165,8 +165,7 @@ def lines(
     view: SweepView, selected: int | None, wanted: int, width: int, height: int, now: float = 0.0
 ) -> tuple[Line, ...]:
     """Return the whole text, the most important first; the graphs get the rest of `height`, within bounds."""
-    warning = saturation_warning(view.result.runs) if view.running else ""  # then it is in the advice
-    top = (*head(view, now), *warning_lines(warning, width), (), *table(view, selected, width))
+    top = (*_above_table(view, width, now), *table(view, selected, width))
     top = (*top, *advice_lines(view, wanted, width), ())
     rest = (*_compared(view), *_kept(view))
     if not view.result.runs:
@@ -174,6 +173,18 @@ def lines(
     bars = bar_lines(view, selected, min(width, 72))
     room = min(max(height - len(top) - len(bars) - len(rest) - 2, 8), 18)
     return (*top, *graphs(view, width, room), (), *bars, *((), *rest)[: len(rest) + 1 if rest else 0])
+
+
+def _above_table(view: SweepView, width: int, now: float) -> tuple[Line, ...]:
+    warning = saturation_warning(view.result.runs) if view.running else ""  # then it is in the advice
+    return (*head(view, now), *warning_lines(warning, width), ())
+
+
+def count_at(view: SweepView, row: int, width: int, now: float = 0.0) -> int | None:
+    """Return the measured count whose row of the table is at that row of `lines`; None for other rows."""
+    at = row - len(_above_table(view, width, now)) - 1  # below the heading
+    measured = view.result.measured
+    return measured[at] if 0 <= at < len(measured) else None
 
 
 def head(view: SweepView, now: float = 0.0) -> tuple[Line, ...]:

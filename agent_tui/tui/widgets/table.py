@@ -106,7 +106,7 @@ class Table(DataTable[Text], Listing, Generic[E]):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = set(_CLASSES.values())
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("S", "sort", "Sort", show=False, id="sort"),
+        Binding("S", "sort", "Sort", id="sort"),
         Binding("home", "row(0)", "First row", show=False),
         Binding("end", "row(-1)", "Last row", show=False),
     ]
@@ -171,6 +171,10 @@ class Table(DataTable[Text], Listing, Generic[E]):
     @abstractmethod
     def row_of(self, entry: E, state: AppState, now: float) -> Row:
         """Return the cells of an entry's row."""
+
+    def text_of(self, entry: E, cells: Row) -> str:
+        """Return the text of a row that the filter searches."""
+        return " ".join(span.text for span in cells.values())
 
     def show(self, state: AppState, now: float) -> None:
         """Show the state, at most twice a second; `now` is in Unix seconds."""
@@ -264,7 +268,7 @@ class Table(DataTable[Text], Listing, Generic[E]):
             self.border_subtitle = subtitle
 
     def _passes(self, key: str) -> bool:
-        return self.keeps(" ".join(span.text for span in self._row(key).values()))
+        return self.keeps(self.text_of(self._entries[key], self._row(key)))
 
     def _row(self, key: str) -> Row:
         return self.row_of(self._entries[key], self._state, self._now)

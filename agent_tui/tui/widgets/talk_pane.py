@@ -13,6 +13,7 @@ from textual.widgets import Input, Static
 from agent_tui.model import commands as cmd
 from agent_tui.model.conversations import SessionView
 from agent_tui.model.state import AppState
+from agent_tui.tui.widgets.line_keys import ONLY_FOUND
 from agent_tui.tui.widgets.log_bars import LogPrompt, PromptInput
 from agent_tui.tui.widgets.talk_input import TalkInput
 from agent_tui.tui.widgets.talk_notes import first_hint, head_line, newest, sessions_of
@@ -63,7 +64,7 @@ class TalkPane(Vertical):
         Binding("n", "find_next", "Next match", show=False, id="find_next"),
         Binding("N", "find_previous", "Previous match", show=False, id="find_previous"),
         Binding("m", "only_found", "Only matches", show=False, id="only_found"),
-        Binding("ctrl+o", "only_found", "Only matches", show=False),
+        ONLY_FOUND,
         Binding("left", "switch(-1)", "Previous session", show=False),
         Binding("right", "switch(1)", "Next session", show=False),
         Binding("y", "copy_lines", "Copy", show=False, id="copy_lines"),

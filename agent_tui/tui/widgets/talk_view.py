@@ -13,6 +13,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from agent_tui.model.conversations import SessionView
+from agent_tui.tui.widgets.line_keys import LINE_KEYS
 from agent_tui.tui.widgets.talk_rows import TalkRows
 from agent_tui.tui.widgets.talk_steps import Limits
 from agent_tui.tui.widgets.talk_text import MIN_WIDTH, Block, Look
@@ -63,13 +64,7 @@ class TalkView(ScrollView, can_focus=True):
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "select(-1)", "Up", show=False),
-        Binding("down", "select(1)", "Down", show=False),
-        Binding("pageup", "page(-1)", "Page up", show=False),
-        Binding("pagedown", "page(1)", "Page down", show=False),
-        Binding("home", "oldest", "Start", show=False),
-        Binding("end", "follow", "Follow", show=False),
-        Binding("space", "fold", "Unfold", show=False),
+        *LINE_KEYS,
         Binding("enter", "open", "Type", key_display="↵"),
         Binding("f", "follow", "Follow", show=False, id="follow"),
         Binding("z", "fold", "Fold", show=False, id="fold"),

@@ -1,0 +1,106 @@
+"""What pages share: the footer with the keys that work there, and tabs."""
+
+import pytest
+from textual.content import Content
+
+from agent_tui.model import events as ev
+from agent_tui.tui.app import AgentTuiApp
+from agent_tui.tui.screens.job import JobPage
+from agent_tui.tui.screens.tuning import TuningPage
+from agent_tui.tui.widgets.key_bar import KeyBar
+from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
+from tests.tui import histories
+from tests.tui.page_host import page_host
+from tests.tui.test_tuning_page import LOAD, measured
+
+
+def footer(app: AgentTuiApp) -> str:
+    content = app.screen.query_one(KeyBar).content
+    assert isinstance(content, Content)
+    return content.plain
+
+
+def title(app: AgentTuiApp) -> str:
+    return tabs(app).plain
+
+
+def tabs(app: AgentTuiApp) -> Content:
+    content = app.screen.query_one(".page-box")._border_title
+    assert content is not None
+    return content
+
+
+def selected(app: AgentTuiApp) -> str:
+    """Return the underlined tab."""
+    content = tabs(app)
+    return next(
+        content.plain[span.start : span.end] for span in content.spans if "underline" in str(span.style)
+    )
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+@pytest.mark.parametrize(
+    ("keys", "own"),
+    [
+        (["j"], "⏎ Open  "),
+        (["j", "end", "enter"], "[ ] Tabs"),
+        (["T"], "b Test load"),
+        (["B"], "⏎ Open"),
+        (["i"], "↑ ↓ Scroll"),
+        (["g"], "⏎ Read"),
+        (["E"], "^o Changed only"),
+        (["question_mark"], "⏎ Run"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, list) else "",
+)
+async def test_every_page_has_a_footer_that_ends_with_help_and_the_way_back(
+    keys: list[str], own: str, size: tuple[int, int]
+) -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, keys[0], size=size) as (app, pilot):
+        await pilot.press(*keys[1:])
+        await until(lambda: own in footer(app))
+        assert footer(app).endswith(("? Help  esc Back", "esc Back"))
+        assert len(footer(app)) <= size[0] - 2
+
+
+async def test_digits_brackets_arrows_and_clicks_select_the_tabs_of_a_job() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, "j") as (app, pilot):
+        await pilot.press("enter")
+        await until(lambda: isinstance(app.screen, JobPage))
+        await until(lambda: title(app).startswith("1 Overview  2 Log  3 Job and token"))
+        for key, tab in (
+            ("2", "2 Log"),
+            ("3", "3 Job and token"),
+            ("right_square_bracket", "1 Overview"),
+            ("left_square_bracket", "3 Job and token"),
+            ("right", "1 Overview"),
+            ("left", "3 Job and token"),
+            ("1", "1 Overview"),
+        ):
+            await pilot.press(key)
+            assert selected(app) == tab, key
+        await pilot.click(offset=(3 + title(app).index("2 Log"), 0))
+        assert selected(app) == "2 Log"
+
+
+async def test_digits_and_brackets_switch_between_a_load_and_a_sweep() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, "T") as (app, pilot):
+        assert isinstance(app.screen, TuningPage)
+        assert "Tabs" not in footer(app)
+        await pilot.press("2")
+        measured(engine)
+        await until(lambda: title(app) == "1 Sweep")
+        engine.publish(ev.TestLoadChanged(LOAD))
+        await until(lambda: title(app) == "1 Test load  2 Sweep")
+        assert selected(app) == "1 Test load"
+        await until(lambda: "[ ] Tabs" in footer(app))
+        for key, tab in (("2", "2 Sweep"), ("right_square_bracket", "1 Test load"), ("tab", "2 Sweep")):
+            await pilot.press(key)
+            assert selected(app) == tab, key
