@@ -291,6 +291,8 @@ async def test_the_last_log_lines_fill_the_tab_of_a_job() -> None:
         await pilot.press("down")
         await until(lambda: "user said hello in demo-2" in shown(app))
         assert "demo-1" not in shown(app)
+    engine = FakeEngine()  # the first one has ended with its app
+    histories.busy(engine)
     async with page_host(engine, kind=AgentTuiApp, size=(120, 24)) as (app, pilot):
         await until(lambda: "Timeline" in shown(app))
         await pilot.pause()

@@ -180,7 +180,7 @@ async def test_enter_on_a_process_without_a_job_says_what_it_is_for(agent_file: 
         idle = next(at for at, id in enumerate(table._order) if app.state.processes[id].job_id is None)
         table.move_cursor(row=idle)
         await pilot.press("enter")
-        await until(lambda: any("no job to open" in each.text for each in app.notices))
+        await until(lambda: any("it has no call yet" in each.text for each in app.notices))
         control = next(at for at, id in enumerate(table._order) if app.state.processes[id].pid == 8100)
         table.move_cursor(row=control)
         await pilot.press("enter")
@@ -204,7 +204,7 @@ async def test_breaches_are_filtered_and_open_the_job(agent_file: Path, size: tu
 
         await until(lambda: pids() == ["8126", "99", "8123"])
         await pilot.press("enter")
-        await until(lambda: any("no job to open" in each.text for each in app.notices))
+        await until(lambda: any("it has no call yet" in each.text for each in app.notices))
         await pilot.press("l")
         await until(lambda: pids() == ["99"])
         assert "peak 69" in str(page.query_one("#breach-memory", Static).content)
