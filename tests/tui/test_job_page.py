@@ -1,5 +1,6 @@
 """The job page and the breaches page."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -200,11 +201,11 @@ async def test_breaches_are_filtered_and_open_the_job(agent_file: Path, size: tu
 
         def pids() -> list[str]:
             prompts = [str(rows.get_option_at_index(at).prompt) for at in range(rows.option_count)]
-            return [prompt.split()[3] for prompt in prompts if len(prompt.split()) > 5]
+            return [pid[1] for prompt in prompts if (pid := re.search(r"pid (\d+)", prompt))]
 
         await until(lambda: pids() == ["8126", "99", "8123"])
         await pilot.press("enter")
-        await until(lambda: any("it has no call yet" in each.text for each in app.notices))
+        await until(lambda: any("no job to open" in each.text for each in app.notices))
         await pilot.press("l")
         await until(lambda: pids() == ["99"])
         assert "peak 69" in str(page.query_one("#breach-memory", Static).content)

@@ -447,7 +447,7 @@ async def test_the_context_of_the_llm(monkeypatch: pytest.MonkeyPatch) -> None:
         engine.results = [cmd.CommandResult(True, answer), cmd.CommandResult(False, "no answer within 10 s")]
         await pilot.press("I")
         await until(lambda: isinstance(app.screen, ContextPage))
-        text = app.screen.query_one(Static)
+        text = app.screen.query_one("#page-box Static", Static)
         await until(lambda: "Be brief." in str(text.render()))
         assert engine.commands == [cmd.InspectSession(TALKING, 1)]
         await pilot.press("c")
