@@ -93,7 +93,7 @@ async def test_a_server_that_does_not_exist_changes_nothing(tmp_path: Path) -> N
         worker = await rig.recorder.registered()
         answer = await rig.command(set={"wsURL": f"ws://127.0.0.1:{free_port()}", "numIdleProcesses": "3"})
         assert "refused" in answer
-        assert "the old values stay" in answer
+        assert "the old values are kept" in answer
         assert rig.run.all("options_changed") == []
         assert await rig.recorder.offer(worker, "AJ_1")
         assert "agent_tui_idle_processes_target 1.0" in await get(rig, "/metrics")
