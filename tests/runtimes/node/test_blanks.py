@@ -144,12 +144,15 @@ async def test_the_stock_is_refilled_despite_a_series_of_claims(
     monkeypatch.setattr(module, "MOST_REFILL_S", 0.3)
     async with stock(tmp_path) as (blanks, _):
         taken = [blanks.claim(clean_environ(), JOB, f"p{number}") for number in range(STOCK)]
-        while not blanks.stock:
-            assert len(taken) < 40
-            taken.append(blanks.claim(clean_environ(), JOB, f"p{len(taken)}"))
-            await asyncio.sleep(0.05)
-        for each in taken:
-            blanks.give_back(each)
+        try:
+            while not blanks.stock:
+                assert len(taken) < 40
+                taken.append(blanks.claim(clean_environ(), JOB, f"p{len(taken)}"))
+                await ready(*taken)  # while one is awaited, none is started in advance
+                await asyncio.sleep(0.05)
+        finally:
+            for each in taken:
+                blanks.give_back(each)
 
 
 async def test_no_more_start_at_once_than_there_are_cores(tmp_path: Path) -> None:
