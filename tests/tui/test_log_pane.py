@@ -401,11 +401,11 @@ async def test_wrap_shows_the_rest_of_long_lines_in_further_rows() -> None:
         await pilot.press("W")
         await pilot.pause()
         assert "wrap" in app.title_line
-        width = app.view.scrollable_content_region.width - 27
+        width = app.view.scrollable_content_region.width - 31
         assert len(app.view.rows) == 2 + -(-len(LONG) // width)
         assert "".join(text.ljust(width) for text in app.shown()[1:-1]).startswith(LONG)
         assert app.view.max_scroll_x == 0
-        assert app.view.render_line(2).text[:27] == " " * 27, "further rows are aligned"
+        assert app.view.render_line(2).text[:31] == " " * 31, "further rows are aligned"
         await pilot.resize_terminal(50, 15)
         await pilot.pause()
         assert len(app.view.rows) > 2 + -(-len(LONG) // width), "wrapped again for the new width"
