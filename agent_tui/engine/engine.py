@@ -22,7 +22,7 @@ from agent_tui.jobs.manager import JobManager, JobSettings
 from agent_tui.jobs.record import JobRecord, Stage
 from agent_tui.logs.event_text import log_line_of
 from agent_tui.logs.intake import LogIntake
-from agent_tui.logs.sanitise import MAX_LINE
+from agent_tui.logs.sanitize import MAX_LINE
 from agent_tui.logs.store import LogAnnouncer, LogStore
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 
 import msgspec
 
-from agent_tui.logs.sanitise import MAX_LINE, printable, shortened
+from agent_tui.logs.sanitize import MAX_LINE, printable, shortened
 
 MASK = "•••"
 MAX_DEPTH = 8

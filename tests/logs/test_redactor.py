@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from agent_tui.child.python.channel import shortened
 from agent_tui.logs.redactor import MASK, Redactor, matching, spellings
-from agent_tui.logs.sanitise import MAX_LINE
+from agent_tui.logs.sanitize import MAX_LINE
 
 SECRET = "s3cr3t/with+all\"kinds'of\\signs=ü"
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from rich.cells import cell_len
 
-from agent_tui.logs.sanitise import printable
+from agent_tui.logs.sanitize import printable
 from agent_tui.model import session_events as se
 from agent_tui.model.conversations import (
     Entry,

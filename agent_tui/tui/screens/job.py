@@ -10,7 +10,7 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
-from agent_tui.logs.sanitise import sanitise
+from agent_tui.logs.sanitize import sanitize
 from agent_tui.model.commands import DescribeJob
 from agent_tui.model.errors import UserError
 from agent_tui.model.reduce import HISTORY
@@ -134,7 +134,7 @@ class JobPage(TabbedPage, LivePage):
 
     def _lines(self, width: int) -> tuple[Line, ...]:
         if self._tab == SENT:
-            return tuple((Span(line),) for line in sanitise(self._sent, len(self._sent)).split("\n"))
+            return tuple((Span(line),) for line in sanitize(self._sent, len(self._sent)).split("\n"))
         if self._tab == LOG:
             return log_lines(self._log.lines, width) or ((Span(self._no_log(), Tone.DIM),),)
         job = self._job

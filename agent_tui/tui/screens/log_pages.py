@@ -18,7 +18,7 @@ from textual.widgets import Input, OptionList, Select, Static
 from textual.widgets.option_list import Option
 
 from agent_tui.files import create_file, replace_file
-from agent_tui.logs.sanitise import sanitise
+from agent_tui.logs.sanitize import sanitize
 from agent_tui.model.logs import LogLevel, LogLine
 from agent_tui.model.state import AppState
 from agent_tui.tui.screens.confirm import Confirm
@@ -79,7 +79,7 @@ def record_head(line: LogLine) -> str:
         ("at", _place(line.text)),
         *((str(name), _plain(value)) for name, value in (json_fields(line.text) | line.fields).items()),
     ]
-    known = [(one_line(name), sanitise(value)) for name, value in facts if value]
+    known = [(one_line(name), sanitize(value)) for name, value in facts if value]
     width = min(max(len(name) for name, _ in known), 20)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in known)
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agent_tui.logs.sanitise import printable
+from agent_tui.logs.sanitize import printable
 from agent_tui.tui.widgets.talk_text import call_text, pretty, rows_of
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, counted, one_line
 

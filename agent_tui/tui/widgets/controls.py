@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widgets import Checkbox, Input, Static
 
-from agent_tui.logs.sanitise import sanitise
+from agent_tui.logs.sanitize import sanitize
 from agent_tui.options.declare import Option
 from agent_tui.options.kinds import MASK, OptionKind
 from agent_tui.options.permissions import FLAGS, SOURCES, Permissions
@@ -68,7 +68,7 @@ class TextField(Input, Control):
 
     def __init__(self, value: str = "", *, id: str | None = None, kind: OptionKind | None = None) -> None:
         """`kind` is the kind of an option's value."""
-        shown = " ".join(sanitise(value).split("\n"))
+        shown = " ".join(sanitize(value).split("\n"))
         # An edit is extended when the focus comes back; in a dialog, typing replaces the value.
         super().__init__(shown, id=id, compact=True, restrict=PRINTABLE, select_on_focus=kind is None)
         self._shown = ""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from rich.cells import chop_cells
 
-from agent_tui.logs.sanitise import sanitise
+from agent_tui.logs.sanitize import sanitize
 from agent_tui.model.state import AppState, LoadRecord
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, counted, one_line, project_path
 
@@ -73,13 +73,13 @@ def diff_lines(diff: str, width: int) -> tuple[Line, ...]:
 def _file(old: str, new: str, width: int) -> str:
     """Return the heading of a file's changes."""
     name, what = (old, " deleted") if new == NOWHERE else (new, " new file" if old == NOWHERE else "")
-    name = sanitise(name, LONGEST).replace("\n", " ")
+    name = sanitize(name, LONGEST).replace("\n", " ")
     return clip(f"── {name}{what} ".ljust(min(width, 60), "─"), width)
 
 
 def folded(text: str, width: int) -> list[str]:
     """Return a line as rows of at most `width` cells; further rows start with its sign and an ellipsis."""
-    clean = sanitise(text, LONGEST).replace("\n", " ")
+    clean = sanitize(text, LONGEST).replace("\n", " ")
     sign = clean[:1] if clean[:1] in ("+", "-") else " "
     first, *rest = chop_cells(clean, max(width, 8)) or [""]
     more = chop_cells("".join(rest), max(width - 3, 8)) if rest else []
@@ -106,7 +106,7 @@ def failure_lines(record: LoadRecord, state: AppState, width: int) -> tuple[Line
         lines.append((Span("at ", Tone.DIM), Span(one_line(place))))
     if source := failing_line(record):
         lines.append((Span("   ", Tone.DIM), Span(one_line(source), Tone.STRONG)))
-    trace = [each for each in sanitise(record.traceback).split("\n") if each.strip() and IMPORTS not in each]
+    trace = [each for each in sanitize(record.traceback).split("\n") if each.strip() and IMPORTS not in each]
     if trace:
         lines.append(())
     if (more := len(trace) - TRACE_LINES) > 0:

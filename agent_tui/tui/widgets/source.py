@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
-from agent_tui.logs.sanitise import sanitise
+from agent_tui.logs.sanitize import sanitize
 from agent_tui.reading import read_file
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, counted, one_line, project_path
 
@@ -147,7 +147,7 @@ def traceback_lines(
     if not traceback:
         return ()
     place = failing_place(traceback)
-    frames = frames_of(sanitise(traceback).rstrip("\n").removeprefix(f"{_LINKS[0]}:\n"))
+    frames = frames_of(sanitize(traceback).rstrip("\n").removeprefix(f"{_LINKS[0]}:\n"))
     own = any(frame.file and not frame.is_library for frame in frames)
     can_fold, folds = own and any(frame.is_library for frame in frames), own and folded
     title = "Traceback" if any(_HEADER.match(frame.lines[0]) for frame in frames) else "Stack trace"

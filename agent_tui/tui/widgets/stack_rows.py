@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 
-from agent_tui.logs.sanitise import sanitise
+from agent_tui.logs.sanitize import sanitize
 from agent_tui.tui.widgets.source import Frame, frames_of
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, counted, duration, one_line, pad, project_path
 
@@ -40,7 +40,7 @@ class Stack:
 
 def stacks_in(text: str) -> tuple[Stack, ...]:
     """Return the stacks that a child wrote: of Python's threads and tasks, or of Node's main thread."""
-    _, *parts = _SECTION.split(sanitise(text, len(text)))
+    _, *parts = _SECTION.split(sanitize(text, len(text)))
     return tuple(
         _stack(kind, name, body)
         for kind, name, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
@@ -91,7 +91,7 @@ def stack_lines(text: str, width: int, agent: str, *, is_blocked: bool) -> tuple
     """
     stacks = stacks_in(text)
     if not stacks:
-        return tuple((Span(clip(one_line(line), width)),) for line in sanitise(text, len(text)).split("\n"))
+        return tuple((Span(clip(one_line(line), width)),) for line in sanitize(text, len(text)).split("\n"))
     main = [stack for stack in stacks if stack.is_main]
     tasks = [stack for stack in stacks if stack.kind == "Task"]
     threads = [stack for stack in stacks if stack.kind == "Thread" and not stack.is_main]

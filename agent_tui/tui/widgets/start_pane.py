@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.widgets import Static
 
-from agent_tui.logs.sanitise import sanitise
+from agent_tui.logs.sanitize import sanitize
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.events import ProcessState
 from agent_tui.model.state import AppState, RegistrationState
@@ -280,7 +280,7 @@ class StartPane(Vertical):
                 self.call_after_refresh(self._fit_trace)
         if trace != self._trace:
             self._trace = trace
-            text = sanitise(trace[-TRACE_LENGTH:]).strip("\n")
+            text = sanitize(trace[-TRACE_LENGTH:]).strip("\n")
             most = TRACE_ROWS_SERVING if self._state and self._state.generation.current else TRACE_ROWS
             self._trace_rows = min(text.count("\n") + 1, most)
             self._trace_text.update(Content(text))

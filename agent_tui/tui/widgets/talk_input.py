@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
-from agent_tui.logs.sanitise import printable
+from agent_tui.logs.sanitize import printable
 
 NEWLINE = "↵"
 """Stands for a line break in the one-line input. The turn that is sent has real line breaks."""

@@ -11,7 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
 from agent_tui.files import shown_path
-from agent_tui.logs.sanitise import sanitise
+from agent_tui.logs.sanitize import sanitize
 from agent_tui.options import characters
 
 NONE = "–"
@@ -63,7 +63,7 @@ def part(drop_priority: int, *lines: Line) -> Part:
 
 def one_line(text: str, limit: int = 1_000) -> str:
     """Return text from outside as one line, without control, escape, and bidirectional characters."""
-    return " ".join(sanitise(text, limit).split())
+    return " ".join(sanitize(text, limit).split())
 
 
 def clip(text: str, width: int) -> str:

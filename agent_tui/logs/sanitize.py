@@ -17,7 +17,7 @@ _ESCAPES = re.compile(
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-def sanitise(text: str, limit: int = MAX_LINE) -> str:
+def sanitize(text: str, limit: int = MAX_LINE) -> str:
     """Return one line or record, safe to show: only printable characters and newlines.
 
     A carriage return restarts its line, as in a terminal (progress bars).

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent_tui.logs.sanitise import MAX_LINE, sanitise
+from agent_tui.logs.sanitize import MAX_LINE, sanitize
 
 
 @pytest.mark.parametrize(
@@ -31,18 +31,18 @@ from agent_tui.logs.sanitise import MAX_LINE, sanitise
     ],
 )
 def test_what_is_shown(raw: str, shown: str) -> None:
-    assert sanitise(raw) == shown
+    assert sanitize(raw) == shown
 
 
 def test_a_megabyte_on_one_line_is_cut_with_a_mark() -> None:
-    shown = sanitise("x" * 1_000_000)
+    shown = sanitize("x" * 1_000_000)
     assert shown.startswith("x" * MAX_LINE)
     assert shown.endswith(f"(cut at {MAX_LINE} characters)")
 
 
 @given(st.text(alphabet=st.characters(), max_size=200))
 def test_no_control_character_but_the_newline_survives(text: str) -> None:
-    shown = sanitise(text)
+    shown = sanitize(text)
     assert all(char == "\n" or unicodedata.category(char) not in ("Cc", "Cs") for char in shown)
     assert not any(char in shown for char in "\u202a\u202b\u202d\u202e\u2066\u2067\u2068")
-    assert sanitise(shown) == shown
+    assert sanitize(shown) == shown
