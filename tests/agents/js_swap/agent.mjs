@@ -37,6 +37,7 @@ class Desk extends Base {
         slow: llm.tool({
           description: 'Wait for a file, and then call the base class.',
           execute: async () => {
+            fs.writeFileSync(here('running'), '');
             while (!fs.existsSync(here('go'))) await pause();
             return `slow one ${this.late()}`;
           },

@@ -14,7 +14,7 @@ from agent_tui.model.session_events import SwapReach
 
 from ...limits import PATIENCE_S
 from ...nodes import in_turn, label, needs_node, newest_node, nodes, sdks
-from ..support import AGENTS, ended, start_job, until
+from ..support import AGENTS, ended, poll, start_job, until
 from .support import host_of
 from .swap_agents import KINDS, package_type, sources
 from .test_tap import Talk
@@ -185,7 +185,7 @@ async def test_a_conversation_over_ten_swaps(tmp_path: Path, kind: str, node: Pa
 async def test_a_swap_waits_for_a_running_tool_and_the_newest_save_wins(tmp_path: Path) -> None:
     async with swapping(tmp_path) as run:
         asked = run.talk.send("run_input", text="slow")
-        await run.talk.state("AS_THINKING")
+        await poll((tmp_path / "running").exists)
         run.change(("instructions one", "instructions two"), ("slow one", "slow two"))
         waits = await run.until(ch.SwapWaits)
         assert (waits.session, waits.generation, waits.tool) == (1, 2, "slow")
@@ -202,7 +202,7 @@ async def test_a_swap_waits_for_a_running_tool_and_the_newest_save_wins(tmp_path
 async def test_a_swap_that_waits_can_be_cancelled(tmp_path: Path) -> None:
     async with swapping(tmp_path) as run:
         asked = run.talk.send("run_input", text="slow")
-        await run.talk.state("AS_THINKING")
+        await poll((tmp_path / "running").exists)
         run.change(("instructions one", "instructions two"))
         await run.until(ch.SwapWaits)
         run.child.send(ch.SwapCode(0, {}))
@@ -217,7 +217,7 @@ async def test_a_swap_that_waits_can_be_cancelled(tmp_path: Path) -> None:
 async def test_a_job_that_ends_while_a_swap_waits(tmp_path: Path) -> None:
     async with swapping(tmp_path) as run:
         run.talk.send("run_input", text="slow")
-        await run.talk.state("AS_THINKING")
+        await poll((tmp_path / "running").exists)
         run.change(("slow one", "slow two"))
         await run.until(ch.SwapWaits)
         run.child.send(ch.Shutdown("now"))
