@@ -156,7 +156,7 @@ async def test_dispatch_then_change_the_idle_count_then_quit(size: tuple[int, in
         await until(lambda: running.shows(b"AW_" if size[0] >= 120 else "● registered".encode()))
         await until(lambda: running.shows("○ idle".encode()))
         running.press(b"d")
-        await until(lambda: running.shows(b"AJ_"))
+        await until(lambda: running.shows(b"test-"))
         await until(lambda: running.shows(b"Hello"))
         running.press(b"+")
         if size[0] >= 120:  # a narrow header repaints the one figure that changed
