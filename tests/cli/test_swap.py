@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.cli.support import AGENTS, Run, agent_tui, save
+from tests.fakes.scripted_child import until
 from tests.sdks import each_sdk
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
@@ -164,7 +165,7 @@ async def test_a_swap_waits_for_a_running_tool_and_the_newest_save_wins(
 ) -> None:
     async with talking(tmp_path, sdk_python) as talk:
         talk.start("slow")
-        await talk.run.until("agent_state", state="thinking")
+        await until((tmp_path / "running").exists)
         for generation, (old, new) in ((2, ("one", "two")), (3, ("two", "three"))):
             talk.save((f"instructions {old}", f"instructions {new}"), (f"slow {old}", f"slow {new}"))
             waits = await talk.run.until("swap_waiting", to_generation=generation)
@@ -294,7 +295,7 @@ async def test_a_swap_in_the_middle_of_a_handoff(sdk_python: Path, tmp_path: Pat
     """The tool that hands over ends as old code, and the agent that it builds gets the new code."""
     async with talking(tmp_path, sdk_python) as talk:
         talk.start("transfer")
-        await talk.run.until("agent_state", state="thinking")
+        await until((tmp_path / "running").exists)
         talk.save(("billing one", "billing two"), ("transfer one", "transfer two"))
         await talk.run.until("swap_waiting")
         (tmp_path / "go").touch()
@@ -314,7 +315,7 @@ async def test_a_shutdown_while_a_swap_waits(sdk_python: Path, tmp_path: Path) -
         await run.until("message", turn=0)
         talk = Talk(run, tmp_path, "agent.py")
         talk.start("slow")
-        await run.until("agent_state", state="thinking")
+        await until((tmp_path / "running").exists)
         talk.save(("instructions one", "instructions two"))
         await run.until("swap_waiting")
         run.process.terminate()

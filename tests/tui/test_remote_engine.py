@@ -69,7 +69,10 @@ async def test_edits_dispatches_and_reloads() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     async with screen(engine) as (app, pilot):
-        await pilot.press("plus", "plus", "minus", "d", "r", "l")
+        for key, count in (("plus", 2), ("plus", 3), ("minus", 2)):
+            await pilot.press(key)
+            await until(lambda count=count: app.state.settings.options.num_idle_processes == count)  # type: ignore[misc]
+        await pilot.press("d", "r", "l")
         await until(lambda: len(engine.commands) == 6)
         counts = [each for each in engine.commands if isinstance(each, cmd.SetOptions)]
         assert [each.values["numIdleProcesses"] for each in counts if "logLevel" not in each.values] == [

@@ -36,6 +36,7 @@ class Desk(Base):
     @function_tool
     async def slow(self) -> str:
         """Wait for a file, and then call the base class."""
+        Path(__file__).with_name("running").touch()
         while not Path(__file__).with_name("go").exists():
             await asyncio.sleep(0.02)
         return f"slow one {super().greeting()}"
@@ -48,6 +49,7 @@ class Desk(Base):
     @function_tool
     async def transfer(self):
         """Wait for a file, and then hand over."""
+        Path(__file__).with_name("running").touch()
         while not Path(__file__).with_name("go").exists():
             await asyncio.sleep(0.02)
         return Billing(), "transfer one"
