@@ -79,11 +79,14 @@ class Swapping:
         return await self.reply(self.talk.send("run_input", text=text))
 
     async def reply(self, request_id: str) -> str:
+        """Wait for the reply to a request, unless it came with the result of a swap."""
         while True:
-            response: Any = (await self.until(ch.SessionData)).data.get("response", {})
-            if response.get("request_id") == request_id:
-                assert not response.get("error"), response
-                return self.talk.said()[-1]
+            for message in self.seen:
+                response: Any = message.data.get("response", {}) if isinstance(message, ch.SessionData) else {}
+                if response.get("request_id") == request_id:
+                    assert not response.get("error"), response
+                    return self.talk.said()[-1]
+            await self.until(ch.SessionData)
 
 
 async def ping(child: ch.Child) -> None:
