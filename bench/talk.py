@@ -7,6 +7,7 @@ The agent's LLM is a script (tests/agents/sdk_talks.py), so that all time is age
 
 import argparse
 import asyncio
+import math
 import os
 import statistics
 from collections.abc import AsyncIterator
@@ -97,7 +98,7 @@ def memory_mb(engine: Engine, job_id: str) -> float:
 
 def shown(values: list[float]) -> str:
     ordered = sorted(values)
-    return f"median {statistics.median(ordered):.1f}, p95 {ordered[int(0.95 * (len(ordered) - 1))]:.1f}"
+    return f"median {statistics.median(ordered):.1f}, p95 {ordered[math.ceil(0.95 * len(ordered)) - 1]:.1f}"
 
 
 async def main() -> None:

@@ -333,7 +333,8 @@ class StepTimes:
     def __init__(self, clock: Clock, since: float | None = None) -> None:
         """`since` is the monotonic time of the save, if a save caused the load."""
         self._clock = clock
-        self._last = clock.monotonic() if since is None else since
+        self.last = clock.monotonic() if since is None else since
+        """The end of the last step, in monotonic seconds."""
         self._took: dict[str, float] = {}
 
     def end(
@@ -342,9 +343,9 @@ class StepTimes:
         at: float | None = None,
     ) -> None:
         """End a step, now or at the given monotonic time."""
-        at = max(self._clock.monotonic() if at is None else at, self._last)
-        self._took[step] = (at - self._last) * 1000
-        self._last = at
+        at = max(self._clock.monotonic() if at is None else at, self.last)
+        self._took[step] = (at - self.last) * 1000
+        self.last = at
 
     def end_loading(self, process: SupervisedProcess | None) -> None:
         """End the steps `control` and `load`, once the control process has loaded the file or failed."""

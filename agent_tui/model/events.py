@@ -219,7 +219,9 @@ NO_STEPS = LoadSteps()
 
 
 class GenerationReady(Struct, frozen=True):
-    """New jobs start on this generation. `seconds` is the time since the save that caused it, if any."""
+    """New jobs start on this generation. `seconds` is the time from the save that caused it, if any, to the
+    switch.
+    """
 
     generation: int
     seconds: float | None

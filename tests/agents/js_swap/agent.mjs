@@ -46,6 +46,14 @@ class Desk extends Base {
           description: 'Hand over.',
           execute: async () => llm.handoff({ agent: new Billing(), returns: 'with billing' }),
         }),
+        transfer: llm.tool({
+          description: 'Wait for a file, and then hand over.',
+          execute: async () => {
+            fs.writeFileSync(here('running'), '');
+            while (!fs.existsSync(here('go'))) await pause();
+            return llm.handoff({ agent: new Billing(), returns: 'transfer one' });
+          },
+        }),
         ask: llm.tool({
           description: 'Run a task that talks to the user.',
           execute: async () => new Question().run(),

@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 import pytest
 
 from agent_tui.model import child as ch
+from agent_tui.model.logs import LogLevel
 from agent_tui.model.session_events import SwapReach
 
 from ...limits import PATIENCE_S
 from ...nodes import in_turn, label, needs_node, newest_node, nodes, sdks
-from ..support import AGENTS, ended, poll, start_job, until
+from ..support import AGENTS, Sink, ended, poll, start_job, until
 from .support import host_of
 from .swap_agents import KINDS, package_type, sources
 from .test_tap import Talk
@@ -30,6 +31,7 @@ class Swapping:
 
     child: ch.Child
     talk: Talk
+    sink: Sink
     folder: Path
     started: dict[str, str]
     suffix: str
@@ -82,7 +84,9 @@ class Swapping:
         """Wait for the reply to a request, unless it came with the result of a swap."""
         while True:
             for message in self.seen:
-                response: Any = message.data.get("response", {}) if isinstance(message, ch.SessionData) else {}
+                response: Any = (
+                    message.data.get("response", {}) if isinstance(message, ch.SessionData) else {}
+                )
                 if response.get("request_id") == request_id:
                     assert not response.get("error"), response
                     return self.talk.said()[-1]
@@ -117,7 +121,7 @@ async def swapping(
         async with asyncio.timeout(PATIENCE_S):
             await talk.state("AS_LISTENING")
         pings = asyncio.create_task(ping(child))
-        yield (run := Swapping(child, talk, folder, files, suffix, dict(files)))
+        yield (run := Swapping(child, talk, host.sink, folder, files, suffix, dict(files)))
         pings.cancel()
         child.send(ch.Shutdown("enough"))
         await run.until(ch.SessionClosed)
@@ -235,6 +239,37 @@ async def test_after_a_handoff_the_current_agent_is_swapped(tmp_path: Path) -> N
         assert (await run.swap(("billing one", "billing two"))).reached is SwapReach.ALL
         assert await run.say("hi") == "2 billing two"
         assert run.talk.added("agent_handoff")[-1]["new_agent_id"] == "billing"
+
+
+async def test_a_swap_in_the_middle_of_a_handoff(tmp_path: Path) -> None:
+    """The tool that hands over ends as old code, and the agent that it builds gets the new code."""
+    async with swapping(tmp_path) as run:
+        asked = run.talk.send("run_input", text="transfer")
+        await poll((tmp_path / "running").exists)
+        run.change(("billing one", "billing two"), ("transfer one", "transfer two"))
+        assert (await run.until(ch.SwapWaits)).tool == "transfer"
+        (tmp_path / "go").touch()
+        assert (await run.swapped()).reached is SwapReach.ALL
+        await run.reply(asked)
+        assert run.talk.said()[-1].startswith("transfer one | ")
+        assert run.talk.added("agent_handoff")[-1]["new_agent_id"] == "billing"
+        assert await run.say("hi") == "1 billing two"
+
+
+async def test_many_versions_of_modules_say_that_the_job_should_be_restarted(tmp_path: Path) -> None:
+    helpers = {f"helper{number}.mjs": "export { PRICE } from './prices.mjs';\n" for number in range(60)}
+    imports = "".join(f"import './{name}';\n" for name in helpers)
+    agent = imports + (AGENTS / "js_swap/agent.mjs").read_text()
+    async with swapping(tmp_path, changed={**helpers, "agent.mjs": agent}) as run:
+        for price in range(10, 19):  # times the 62 modules are more than 500
+            assert not run.sink.logged("older versions of modules are in memory")
+            swapped = await run.swap((f"PRICE = {price};", f"PRICE = {price + 1};"), name="prices")
+            assert swapped.reached is SwapReach.ALL
+        await poll(lambda: run.sink.logged("older versions of modules are in memory"))
+        [(level, text, _)] = run.sink.logged("older versions of modules are in memory")
+        assert level is LogLevel.WARN
+        assert "restart the job (R) to free it" in text
+        assert await run.say("hi") == "1 instructions one"
 
 
 async def test_an_agent_that_older_code_builds_after_the_swap_gets_the_new_code(tmp_path: Path) -> None:
