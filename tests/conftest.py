@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from .sdks import parametrize_pairs
+from .sdks import parametrize_sdk
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -21,6 +21,5 @@ def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Carry out `tests.sdks.each_sdk_with`."""
-    if marker := metafunc.definition.get_closest_marker("each_sdk_with"):
-        parametrize_pairs(metafunc, *marker.args, **marker.kwargs)
+    """Carry out the markers of `tests.sdks`."""
+    parametrize_sdk(metafunc)

@@ -28,7 +28,8 @@ from agent_tui.model.child import (
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import StartMethod
 from agent_tui.model.logs import LogLevel, LogSource, ParseLine
-from agent_tui.runtimes.kinds import KINDS
+from agent_tui.runtimes.forks import ForkServer
+from agent_tui.runtimes.kinds import KINDS, LIVEKIT_AGENTS
 from agent_tui.runtimes.orphans import become_subreaper
 from agent_tui.runtimes.python import PythonRuntime
 from tests.limits import PATIENCE_S
@@ -37,15 +38,17 @@ AGENTS = Path(__file__).resolve().parent.parent / "agents"
 M = TypeVar("M")
 
 _method: ContextVar[StartMethod] = ContextVar("start method", default=StartMethod.SPAWN)
+_base: ContextVar[ForkServer | None] = ContextVar("base", default=None)
 
 
 @contextmanager
-def started_by(method: StartMethod) -> Iterator[None]:
-    """Make `launch` start children with that method."""
+def started_by(method: StartMethod, base: ForkServer | None = None) -> Iterator[None]:
+    """Make `launch` start children with that method: forks of `base`, or of another one for each of them."""
     become_subreaper()
-    token = _method.set(method)
+    tokens = _method.set(method), _base.set(base)
     yield
-    _method.reset(token)
+    _method.reset(tokens[0])
+    _base.reset(tokens[1])
 
 
 class Sink:
@@ -228,17 +231,45 @@ async def launch(
 async def parents_of(run: PythonRuntime, children: list[Child], kind: ProcessKind) -> list[Child]:
     if _method.get() is StartMethod.SPAWN:
         return []
-    base = await run.launch_base("b1", KINDS[run.name].sdk_modules)
-    children.append(base)
-    report = await until(base, BaseReport)
-    assert report.unsafe == ""
-    await until(base, Ready)
+    base = _base.get()
+    if base is None:
+        base = await launch_base(run)
+        children.append(base)
     if _method.get() is StartMethod.FORK or kind is not ProcessKind.JOB:
         return [base]
     template = await run.launch(ProcessKind.TEMPLATE, "t1", "", [base])
     children.append(template)
     loaded = await until(template, Ready, Failed)
     return [template, base] if isinstance(loaded, Ready) else [base]
+
+
+async def launch_base(run: PythonRuntime) -> ForkServer:
+    """Return a base that is ready to fork."""
+    base = await run.launch_base("b1", KINDS[run.name].sdk_modules)
+    report = await until(base, BaseReport)
+    assert report.unsafe == ""
+    await until(base, Ready)
+    return base
+
+
+class SharedBases:
+    """The bases of SDKs that the tests of a module fork from: importing one costs seconds of CPU."""
+
+    def __init__(self) -> None:
+        self._bases: dict[Path, ForkServer] = {}
+
+    async def get(self, python: Path) -> ForkServer:
+        """Return the base on that Python; it serves all files."""
+        if python not in self._bases:
+            become_subreaper()
+            run = runtime(AGENTS / "sdk_waits.py", Sink(), LIVEKIT_AGENTS, python)
+            self._bases[python] = await launch_base(run)
+        return self._bases[python]
+
+    async def close(self) -> None:
+        for base in self._bases.values():
+            base.kill()
+            await ended(base)
 
 
 @asynccontextmanager

@@ -26,6 +26,7 @@ from agent_tui.model.child import (
     ShuttingDown,
     Stacks,
 )
+from agent_tui.model.events import StartMethod
 from agent_tui.processes.stacks import place, slow_start
 from agent_tui.runtimes import kinds
 from agent_tui.runtimes.line_child import LineChild
@@ -33,10 +34,11 @@ from agent_tui.runtimes.node.child import NodeChild
 
 from ..fakes.node_runtime import launch_node
 from ..nodes import nodes, sdks
-from ..sdks import sdk_pythons
+from ..sdks import ALL_PAIRS, sdk_pythons
 from .node.support import host_of
 from .support import (
     AGENTS,
+    SharedBases,
     Sink,
     ended,
     launched,
@@ -46,15 +48,18 @@ from .support import (
     rest,
     runtime,
     start_job,
+    started_by,
     until,
 )
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.asyncio(loop_scope="module")]
 
+SPAWNED = " spawned"
 KINDS = [
     "native",
     "node-shaped",
     *(str(path) for path in sdk_pythons()),
+    *(f"{path}{SPAWNED}" for path in sdk_pythons() if ALL_PAIRS),
     *(["agents-js"] if nodes() and sdks() else []),
 ]
 FILES = {
@@ -82,24 +87,26 @@ HANGS_AT = {
 functions: dict[tuple[str, str], str] = {}
 
 
-def test_no_kind_of_agent_file_is_forgotten() -> None:
+async def test_no_kind_of_agent_file_is_forgotten() -> None:
     assert set(FILES) == set(kinds.KINDS)
 
 
-async def functions_of(kind: str, file: str) -> str:
+async def functions_of(python: str, file: str) -> str:
     """Return what the control process of that file packed; computed once."""
-    if (kind, file) not in functions:
-        run = runtime(AGENTS / file, Sink(), "livekit-agents", Path(kind))
+    if (python, file) not in functions:
+        run = runtime(AGENTS / file, Sink(), "livekit-agents", Path(python))
         async with launched(run, ProcessKind.CONTROL) as child:
             manifest = await loaded(child)
             assert isinstance(manifest, Manifest)
-            functions[kind, file] = manifest.functions
-    return functions[kind, file]
+            functions[python, file] = manifest.functions
+    return functions[python, file]
 
 
 @asynccontextmanager
-async def child_of(kind: str, behaviour: str, sink: Sink) -> AsyncIterator[Child]:
-    """Start a child of that kind that behaves like this."""
+async def child_of(
+    kind: str, behaviour: str, sink: Sink, bases: SharedBases, *, spawned: bool = False
+) -> AsyncIterator[Child]:
+    """Start a child of that kind that behaves like this; with an SDK for Python, a fork unless `spawned`."""
     file = behaviour if behaviour.startswith("prewarm") else "waits"
     child: Child
     if kind == "node-shaped":
@@ -119,20 +126,25 @@ async def child_of(kind: str, behaviour: str, sink: Sink) -> AsyncIterator[Child
             yield child
     else:
         name = FILES["livekit-agents"][file]
-        packed = await functions_of(kind, name)
-        run = runtime(AGENTS / name, sink, "livekit-agents", Path(kind))
-        async with launched(run, ProcessKind.JOB, packed) as child:
-            yield child
+        python = kind.removesuffix(SPAWNED)
+        run = runtime(AGENTS / name, sink, "livekit-agents", Path(python))
+        base = await bases.get(Path(python))
+        with started_by(StartMethod.FORK, base):
+            packed = await functions_of(python, name)
+        method = StartMethod.SPAWN if spawned or kind.endswith(SPAWNED) else StartMethod.FORK
+        with started_by(method, base):
+            async with launched(run, ProcessKind.JOB, packed) as child:
+                yield child
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: kind if "/" not in kind else Path(kind).parts[-3])
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.replace("/bin/python", "").rpartition("/")[2])
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-async def test_ready_ping_job_shutdown_exit(kind: str) -> None:
+async def test_ready_ping_job_shutdown_exit(kind: str, bases: SharedBases) -> None:
     sink = Sink()
-    async with child_of(kind, "waits", sink) as child:
+    async with child_of(kind, "waits", sink, bases, spawned=True) as child:
         first = await child.receive()
         if child.traits.reports_loading:
             assert first == Loading()
@@ -159,17 +171,17 @@ async def test_ready_ping_job_shutdown_exit(kind: str) -> None:
         sink.join()
 
 
-async def test_idle_shutdown(kind: str) -> None:
-    async with child_of(kind, "waits", Sink()) as child:
+async def test_idle_shutdown(kind: str, bases: SharedBases) -> None:
+    async with child_of(kind, "waits", Sink(), bases) as child:
         await until(child, Ready)
         child.send(Shutdown("enough"))
         assert await rest(child) == [ShutdownAck(), ShuttingDown()]
         assert (await ended(child)).exit_code == 0
 
 
-async def test_a_crash_is_reported_before_the_end(kind: str) -> None:
+async def test_a_crash_is_reported_before_the_end(kind: str, bases: SharedBases) -> None:
     sink = Sink()
-    async with child_of(kind, "raises", sink) as child:
+    async with child_of(kind, "raises", sink, bases) as child:
         await until(child, Ready)
         child.send(start_job("raises"))
         crash = await until(child, JobCrashed)
@@ -179,18 +191,18 @@ async def test_a_crash_is_reported_before_the_end(kind: str) -> None:
         assert (await ended(child)).exit_code == 0
 
 
-async def test_a_failing_prewarm_is_never_ready(kind: str) -> None:
-    async with child_of(kind, "prewarm fails", Sink()) as child:
+async def test_a_failing_prewarm_is_never_ready(kind: str, bases: SharedBases) -> None:
+    async with child_of(kind, "prewarm fails", Sink(), bases) as child:
         told = await rest(child)
         assert Ready() not in told
         assert [each for each in told if isinstance(each, Failed)] or not child.traits.reports_loading
         await ended(child)
 
 
-async def test_the_stacks_of_a_hanging_prewarm_name_its_line(kind: str) -> None:
+async def test_the_stacks_of_a_hanging_prewarm_name_its_line(kind: str, bases: SharedBases) -> None:
     if kind == "node-shaped":
         return  # a runtime without stacks
-    async with child_of(kind, "prewarm hangs", Sink()) as child:
+    async with child_of(kind, "prewarm hangs", Sink(), bases) as child:
         assert await child.receive() == Loading()
         hangs_at, text = HANGS_AT.get(kind, HANGS_AT["livekit-agents"]), ""
         async with asyncio.timeout(20):
@@ -204,8 +216,8 @@ async def test_the_stacks_of_a_hanging_prewarm_name_its_line(kind: str) -> None:
         assert (await ended(child)).signal == 9
 
 
-async def test_the_channel_ends_with_a_killed_child(kind: str) -> None:
-    async with child_of(kind, "waits", Sink()) as child:
+async def test_the_channel_ends_with_a_killed_child(kind: str, bases: SharedBases) -> None:
+    async with child_of(kind, "waits", Sink(), bases) as child:
         await until(child, Ready)
         child.kill()
         assert await rest(child) == []
@@ -215,7 +227,7 @@ async def test_the_channel_ends_with_a_killed_child(kind: str) -> None:
         child.kill()
 
 
-async def test_the_end_of_the_host_ends_the_child(kind: str) -> None:
+async def test_the_end_of_the_host_ends_the_child(kind: str, bases: SharedBases) -> None:
     sink = Sink()
     if kind == "node-shaped":  # the end of its channel alone does not stop it: missing pings do
         async with nothing_left() as children:
@@ -224,7 +236,7 @@ async def test_the_end_of_the_host_ends_the_child(kind: str) -> None:
             await until(lonely, Ready)
             assert (await ended(lonely)).exit_code == 0
         return
-    async with child_of(kind, "waits", sink) as child:
+    async with child_of(kind, "waits", sink, bases) as child:
         await until(child, Ready)
         child.send(start_job("salon"))
         await poll(lambda: sink.printed())

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from agent_tui.model.child import (
     AcceptArguments,
@@ -39,17 +40,21 @@ from agent_tui.model.child import (
     WorkerLive,
 )
 from agent_tui.model.events import StartMethod
+from agent_tui.runtimes.forks import ForkServer
 
-from ..sdks import METHODS_IN_TURN, each_sdk_with
+from ..sdks import FORKING, METHODS_IN_TURN, each_sdk_with
 from .support import (
     AGENTS,
+    SharedBases,
     Sink,
     alive,
     ended,
+    launch,
     launched,
     loaded,
     make_job,
     nothing_left,
+    parents_of,
     poll,
     ready,
     rest,
@@ -59,7 +64,11 @@ from .support import (
     until,
 )
 
-pytestmark = [pytest.mark.real, each_sdk_with("method", METHODS_IN_TURN)]
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.asyncio(loop_scope="module"),
+    each_sdk_with("method", METHODS_IN_TURN),
+]
 SDK = "livekit-agents"
 
 
@@ -68,28 +77,31 @@ def sink() -> Sink:
     return Sink()
 
 
+@pytest_asyncio.fixture(loop_scope="module")
+async def base(sdk_python: Path, bases: SharedBases) -> ForkServer:
+    return await bases.get(sdk_python)
+
+
 @pytest.fixture(autouse=True)
-def _start_method(method: StartMethod) -> Iterator[None]:
-    with started_by(method):
+def _start_method(method: StartMethod, base: ForkServer) -> Iterator[None]:
+    with started_by(method, base):
         yield
 
 
 MANIFESTS: dict[tuple[str, Path], Manifest] = {}
-"""Of the files and Pythons so far: a control process that imports an SDK costs seconds of CPU."""
+"""Of the files and Pythons so far."""
 
 
-async def load_manifest(name: str, sink: Sink, python: Path) -> Manifest:
-    """Return the manifest that a control process reports now."""
-    async with launched(runtime(AGENTS / name, sink, SDK, python), ProcessKind.CONTROL) as child:
-        manifest = await loaded(child)
+async def manifest_of(name: str, sink: Sink, python: Path, base: ForkServer) -> Manifest:
+    """Return the manifest of a file, perhaps from an earlier test."""
+    if (name, python) not in MANIFESTS:
+        run = runtime(AGENTS / name, sink, SDK, python)
+        with started_by(StartMethod.FORK, base):
+            async with launched(run, ProcessKind.CONTROL) as child:
+                manifest = await loaded(child)
         assert isinstance(manifest, Manifest), manifest
         MANIFESTS[name, python] = manifest
-        return manifest
-
-
-async def manifest_of(name: str, sink: Sink, python: Path) -> Manifest:
-    """Return the manifest of a file, perhaps from an earlier test."""
-    return MANIFESTS.get((name, python)) or await load_manifest(name, sink, python)
+    return MANIFESTS[name, python]
 
 
 STYLES = {
@@ -123,8 +135,11 @@ STYLES = {
 
 
 @pytest.mark.parametrize("name", STYLES)
-async def test_each_style_is_captured_and_its_job_runs(name: str, sink: Sink, sdk_python: Path) -> None:
-    manifest = await load_manifest(name, sink, sdk_python)
+@each_sdk_with("method", METHODS_IN_TURN, in_turn=FORKING)
+async def test_each_style_is_captured_and_its_job_runs(
+    name: str, sink: Sink, sdk_python: Path, base: ForkServer
+) -> None:
+    manifest = await manifest_of(name, sink, sdk_python, base)
     assert {key: each.value for key, each in manifest.options.items()} == STYLES[name]
     assert all(each.where.startswith(f"{name}:") for each in manifest.options.values())
     assert manifest.has_entry
@@ -146,8 +161,8 @@ async def test_each_style_is_captured_and_its_job_runs(name: str, sink: Sink, sd
         assert any(line.startswith("hello") and line.endswith(wanted) for line in sink.printed())
 
 
-async def test_where_an_option_was_set(sink: Sink, sdk_python: Path) -> None:
-    manifest = await manifest_of("sdk_server.py", sink, sdk_python)
+async def test_where_an_option_was_set(sink: Sink, sdk_python: Path, base: ForkServer) -> None:
+    manifest = await manifest_of("sdk_server.py", sink, sdk_python, base)
     lines = (AGENTS / "sdk_server.py").read_text().splitlines()
     called = lines.index("server = AgentServer(") + 1
     assert manifest.options["loadThreshold"] == SetInCode(math.inf, f"sdk_server.py:{called}")
@@ -155,9 +170,9 @@ async def test_where_an_option_was_set(sink: Sink, sdk_python: Path) -> None:
     assert (manifest.sdk_version or "").count(".") == 2
 
 
-async def test_a_job_with_its_records(sink: Sink, sdk_python: Path) -> None:
+async def test_a_job_with_its_records(sink: Sink, sdk_python: Path, base: ForkServer) -> None:
     run = runtime(AGENTS / "sdk_server.py", sink, SDK, sdk_python)
-    manifest = await manifest_of("sdk_server.py", sink, sdk_python)
+    manifest = await manifest_of("sdk_server.py", sink, sdk_python, base)
     async with launched(run, ProcessKind.JOB, manifest.functions) as child:
         assert child.traits.memory is MemoryMeasure.PSS
         assert await child.receive() == Loading()
@@ -175,8 +190,9 @@ async def test_a_job_with_its_records(sink: Sink, sdk_python: Path) -> None:
     assert not [line for line in sink.printed("stderr") if "in entry" in line]
 
 
-async def test_a_raising_entry(sink: Sink, sdk_python: Path) -> None:
-    manifest = await manifest_of("sdk_options.py", sink, sdk_python)
+@each_sdk_with("method", METHODS_IN_TURN, in_turn=FORKING)
+async def test_a_raising_entry(sink: Sink, sdk_python: Path, base: ForkServer) -> None:
+    manifest = await manifest_of("sdk_options.py", sink, sdk_python, base)
     run = runtime(AGENTS / "sdk_options.py", sink, SDK, sdk_python)
     async with ready(run, manifest.functions) as child:
         child.send(start_job("raise"))
@@ -192,15 +208,21 @@ async def test_a_raising_entry(sink: Sink, sdk_python: Path) -> None:
     assert "no idea what to do" in sink.logged("unhandled exception")[0][1]
 
 
-async def test_a_job_that_is_asked_to_end_and_its_children(sink: Sink, sdk_python: Path) -> None:
-    manifest = await manifest_of("sdk_options.py", sink, sdk_python)
+@each_sdk_with("method", METHODS_IN_TURN, in_turn=FORKING)
+async def test_a_job_that_is_asked_to_end_and_its_children(
+    sink: Sink, sdk_python: Path, base: ForkServer
+) -> None:
+    manifest = await manifest_of("sdk_options.py", sink, sdk_python, base)
     run = runtime(AGENTS / "sdk_options.py", sink, SDK, sdk_python)
     async with nothing_left() as children:
-        idle, busy, blocked, leaving = [
-            await run.launch(ProcessKind.JOB, f"p{number}", manifest.functions) for number in range(4)
+        parents = await parents_of(run, children, ProcessKind.JOB)
+        jobs = [
+            await run.launch(ProcessKind.JOB, f"p{number}", manifest.functions, parents)
+            for number in range(4)
         ]
-        children += [idle, busy, blocked, leaving]
-        await asyncio.gather(*(until(child, Ready) for child in children))
+        children += jobs
+        await asyncio.gather(*(until(child, Ready) for child in jobs))
+        idle, busy, blocked, leaving = jobs
         idle.send(Shutdown("enough"))
         assert await rest(idle) == [ShutdownAck(), ShuttingDown()]
         assert (await ended(idle)).exit_code == 0
@@ -241,8 +263,10 @@ async def test_a_file_without_server_or_entry_function(
         assert (await ended(child)).exit_code == 1
 
 
-async def test_a_prewarm_that_raises_without_a_message(sink: Sink, sdk_python: Path) -> None:
-    manifest = await manifest_of("sdk_prewarm_fails.py", sink, sdk_python)
+async def test_a_prewarm_that_raises_without_a_message(
+    sink: Sink, sdk_python: Path, base: ForkServer
+) -> None:
+    manifest = await manifest_of("sdk_prewarm_fails.py", sink, sdk_python, base)
     run = runtime(AGENTS / "sdk_prewarm_fails.py", sink, SDK, sdk_python)
     async with launched(run, ProcessKind.JOB, manifest.functions) as child:
         failed = await until(child, Ready, Failed)
@@ -306,14 +330,14 @@ async def test_the_example_runs(sink: Sink, sdk_python: Path) -> None:
     assert sink.logged("goodbye: call finished")
 
 
-async def test_inference(sink: Sink, sdk_python: Path) -> None:
-    manifest = await manifest_of("sdk_runner.py", sink, sdk_python)
+@each_sdk_with("method", METHODS_IN_TURN, in_turn=FORKING)
+async def test_inference(sink: Sink, sdk_python: Path, base: ForkServer) -> None:
+    manifest = await manifest_of("sdk_runner.py", sink, sdk_python, base)
     assert manifest.inference_runners == ("double",)
     run = runtime(AGENTS / "sdk_runner.py", sink, SDK, sdk_python)
     async with nothing_left() as children:
-        inference = await run.launch(ProcessKind.INFERENCE, "p1")
-        job = await run.launch(ProcessKind.JOB, "p2", manifest.functions)
-        children += [inference, job]
+        inference = await launch(run, children, ProcessKind.INFERENCE, "p1", manifest.functions)
+        job = await launch(run, children, ProcessKind.JOB, "p2", manifest.functions)
         await asyncio.gather(until(inference, Ready), until(job, Ready))
         job.send(start_job())
         request = await until(job, InferenceRequest)
@@ -335,9 +359,9 @@ async def test_inference(sink: Sink, sdk_python: Path) -> None:
 
 
 async def test_a_starter_project_without_media_meets_a_stand_in_participant(
-    sink: Sink, sdk_python: Path
+    sink: Sink, sdk_python: Path, base: ForkServer
 ) -> None:
-    manifest = await manifest_of("sdk_starter.py", sink, sdk_python)
+    manifest = await manifest_of("sdk_starter.py", sink, sdk_python, base)
     run = runtime(AGENTS / "sdk_starter.py", sink, SDK, sdk_python)
     async with launched(run, ProcessKind.JOB, manifest.functions) as child:
         await until(child, Ready)
