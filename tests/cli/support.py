@@ -122,6 +122,13 @@ def save(path: Path, text: str) -> None:
     fresh.replace(path)
 
 
+async def left_at_most(count: int, mark: str, limit_s: float = PATIENCE_S) -> None:
+    """Wait until at most that many processes with that mark are left."""
+    async with asyncio.timeout(limit_s):
+        while len(marked(mark)) > count:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)  # reading the environment of every process takes milliseconds
+
+
 def marked(mark: str) -> list[int]:
     """Return the pids of running processes that have that mark in their environment."""
     pids = []

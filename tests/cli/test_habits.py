@@ -15,7 +15,7 @@ import pytest
 from tests.cli.support import EXAMPLES, finished, save
 from tests.cli.test_reload import Session, serving
 from tests.limits import PATIENCE_S
-from tests.sdks import each_sdk
+from tests.sdks import sdk_in_turn
 
 pytestmark = pytest.mark.real
 
@@ -151,7 +151,7 @@ async def test_a_connection_made_at_import_is_not_shared_between_jobs(tmp_path: 
             assert all(room == answer for room, answer in (await said_by_jobs(s)).items())
 
 
-@each_sdk()
+@sdk_in_turn()
 async def test_a_native_object_of_the_sdk_made_at_import_works_in_each_job(
     tmp_path: Path, sdk_python: Path
 ) -> None:
@@ -164,7 +164,7 @@ async def test_a_native_object_of_the_sdk_made_at_import_works_in_each_job(
         assert set((await said_by_jobs(s)).values()) == {"True"}
 
 
-@each_sdk()
+@sdk_in_turn()
 async def test_an_http_session_made_at_import_works_in_each_job(tmp_path: Path, sdk_python: Path) -> None:
     habit = "import asyncio, aiohttp\nloop = asyncio.new_event_loop()\nsession = None\n"
     habit += (

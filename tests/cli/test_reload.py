@@ -12,9 +12,8 @@ import pytest
 from livekit import api
 
 from agent_tui.local_server.server import LocalServer
-from tests.cli.support import Event, Run, agent_tui, marked, save
-from tests.fakes.scripted_child import until
-from tests.sdks import METHODS_IN_TURN, each_sdk, each_sdk_with
+from tests.cli.support import Event, Run, agent_tui, left_at_most, save
+from tests.sdks import METHODS_IN_TURN, each_sdk_with, sdk_in_turn
 
 pytestmark = pytest.mark.real
 
@@ -154,9 +153,12 @@ async def test_a_livekit_agents_file_is_reloaded(tmp_path: Path, sdk_python: Pat
             assert (await s.job(f"room-{number}"))["generation"] == number
             await s.printed(f"entered on {number}")
         assert not [e for e in s.run.all("job_ended") if e["room"] == "stay"]
+        save(file, NATIVE)
+        failed = await s.run.until("generation_failed")
+        assert failed["error"].startswith("agent.py is a native file now, but was a livekit-agents file")
 
 
-@each_sdk()
+@sdk_in_turn()
 async def test_restart_runs_the_callbacks_and_the_same_job_on_new_code(
     tmp_path: Path, sdk_python: Path
 ) -> None:
@@ -398,7 +400,7 @@ async def test_a_broken_save_right_after_the_start_changes_nothing(agent: Path) 
         await run.until("generation_ready", generation=3)
 
 
-@each_sdk()
+@sdk_in_turn()
 async def test_a_save_that_changes_the_runtime_is_refused_with_a_reason(
     tmp_path: Path, sdk_python: Path
 ) -> None:
@@ -406,18 +408,14 @@ async def test_a_save_that_changes_the_runtime_is_refused_with_a_reason(
     now_sdk = "agent.py is a livekit-agents file now, but was a native file when agent-tui started"
     agent.write_text(NATIVE)
     async with serving(agent, "--python", str(sdk_python)) as s:
-        for count, text in enumerate((SDK, SDK.replace("entry", "joined")), 1):
+        # The first one loads; the second one fails before it imports the SDK.
+        for count, text in enumerate((SDK, f"raise ValueError\n{SDK}"), 1):
             save(agent, text)
             failed = await s.run.until("generation_failed", count)
             assert failed["error"] == f"{now_sdk}: restart agent-tui"
         save(agent, "def broken(:\n")
         assert "SyntaxError" in (await s.run.until("generation_failed", 3))["error"]
         assert (await s.job("meanwhile"))["generation"] == 1
-    agent.write_text(SDK)
-    async with serving(agent, "--python", str(sdk_python)) as s:
-        save(agent, NATIVE)
-        failed = await s.run.until("generation_failed")
-        assert failed["error"].startswith("agent.py is a native file now, but was a livekit-agents file")
 
 
 async def test_twenty_saves_under_load_lose_nothing(agent: Path) -> None:
@@ -465,4 +463,4 @@ async def test_no_base_template_or_job_survives_kill_9(agent: Path) -> None:
         await s.run.until("process", kind="template", state="starting", generation=2)
         s.run.process.send_signal(signal.SIGKILL)
         await s.run.process.wait()
-        await until(lambda: not marked(s.run.mark), 20)
+        await left_at_most(0, s.run.mark, 20)

@@ -11,9 +11,8 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.cli.support import AGENTS, EXAMPLES, agent_tui, finished, marked, save
-from tests.fakes.scripted_child import until
-from tests.sdks import each_sdk, each_sdk_with
+from tests.cli.support import AGENTS, EXAMPLES, agent_tui, finished, left_at_most, save
+from tests.sdks import each_sdk_with, sdk_in_turn
 
 pytestmark = pytest.mark.real
 
@@ -110,7 +109,7 @@ async def test_an_entry_that_raises_is_a_failed_job() -> None:
     assert "ValueError: no idea what to do in" in ended["traceback"]
 
 
-@each_sdk()
+@sdk_in_turn()
 async def test_a_failed_job_and_one_that_joins_its_room(sdk_python: Path, tmp_path: Path) -> None:
     """The job that finds no mark raises, the other one joins its room, twice."""
     agent = tmp_path / "agent.py"
@@ -215,7 +214,7 @@ async def test_no_process_survives_kill_9(agent: str) -> None:
         await run.until("job_started")
         run.process.kill()
         await run.end()
-        await until(lambda: not marked(run.mark))
+        await left_at_most(0, run.mark)
 
 
 async def test_a_file_that_does_not_load_waits_for_a_save_and_then_serves(tmp_path: Path) -> None:
@@ -278,14 +277,14 @@ async def test_without_idle_processes_each_job_starts_one() -> None:
     assert states.count("starting") == 2
 
 
-@each_sdk()
+@sdk_in_turn()
 async def test_inference_runners_answer_jobs(sdk_python: Path) -> None:
     code, run = await finished(AGENTS / "sdk_runner.py", *TEST_JOBS, 1, "--python", sdk_python)
     assert code == 0, run.events
     assert any(event["kind"] == "inference" for event in run.all("process"))
 
 
-@each_sdk()
+@sdk_in_turn()
 async def test_a_load_function_sees_the_running_jobs_and_no_process_survives_kill_9(
     sdk_python: Path, tmp_path: Path
 ) -> None:
@@ -303,7 +302,7 @@ async def test_a_load_function_sees_the_running_jobs_and_no_process_survives_kil
         await run.until("log", text="jobs 1 AW_")
         run.process.kill()
         await run.end()
-        await until(lambda: not marked(run.mark))
+        await left_at_most(0, run.mark)
 
 
 async def test_an_idle_process_that_is_killed_is_replaced() -> None:
@@ -357,7 +356,7 @@ async def test_without_a_reader_of_stdout_jobs_run_and_the_command_ends() -> Non
         await run.until("job_started")
         await asyncio.sleep(3)  # its lines fill the pipe, and nothing reads them
         run.process.send_signal(signal.SIGINT)
-        await until(lambda: len(marked(run.mark)) <= 1)  # the host may print more
+        await left_at_most(1, run.mark)  # the host may print more
         await run.end()
 
 

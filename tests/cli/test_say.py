@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.support import AGENTS, Run, agent_tui, finished, save
-from tests.sdks import each_sdk, newest_sdk
+from tests.sdks import each_sdk, newest_sdk, sdk_in_turn
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
@@ -27,29 +27,34 @@ def errors(run: Run) -> list[str | None]:
 
 
 @each_sdk()
-async def test_three_turns_with_a_tool_call_and_a_handoff(sdk_python: Path) -> None:
-    code, run = await finished(TALKS, *flags(sdk_python, "one", "the weather", "billing"))
+async def test_turns_with_tools_a_handoff_a_failing_tts_and_a_reply_of_a_megabyte(sdk_python: Path) -> None:
+    turns = ("one", "the weather", "this fails", "long", "billing")
+    code, run = await finished(TALKS, *flags(sdk_python, *turns), environ={"TALK_TTS": "1"})
     assert code == 0, run.stderr
-    assert replies(run) == [
+    said = replies(run)
+    assert said.pop(3)[0] == 3
+    assert said == [
         (0, "Hello!"),
         (1, "reply 1 to one"),
         (2, "It is sunny."),
-        (3, "It is with billing."),
+        (4, "x" * 2**20),
+        (5, "It is with billing."),
     ]
-    weather, billing = run.all("tool_call")
+    weather, fails, billing = run.all("tool_call")
     assert (weather["turn"], weather["name"], weather["output"], weather["is_error"]) == (
         2,
         "weather",
         "sunny",
         False,
     )
-    assert billing["turn"] == 3
+    assert (fails["turn"], fails["is_error"]) == (3, True)
+    assert (billing["turn"], billing["is_error"]) == (5, False)
     assert [(each["from_agent"], each["to_agent"]) for each in run.all("handoff")][-1] == (
         "talker",
         "billing",
     )
-    assert [each["text"] for each in run.all("turn_started")] == ["one", "the weather", "billing"]
-    assert errors(run) == [None, None, None]
+    assert [each["text"] for each in run.all("turn_started")] == list(turns)
+    assert errors(run) == [None] * len(turns)
     (started,) = run.all("session_started")
     assert (started["session"], started["text_only"], started["generation"]) == (1, True, 1)
     assert run.all("usage")[-1]["input_tokens"] > 0
@@ -58,22 +63,10 @@ async def test_three_turns_with_a_tool_call_and_a_handoff(sdk_python: Path) -> N
     assert shown == "reply 1 to one"
     (ended,) = run.all("job_ended")
     assert ended["reason"] == "all turns sent"
-
-
-@each_sdk()
-async def test_a_failing_tts_a_failing_tool_and_a_reply_of_a_megabyte_lose_no_reply(
-    sdk_python: Path,
-) -> None:
-    turns = flags(sdk_python, "one", "this fails", "two", "long")
-    code, run = await finished(TALKS, *turns, environ={"TALK_TTS": "1"})
-    assert code == 0, run.stderr
-    assert [turn for turn, _ in replies(run)] == [0, 1, 2, 3, 4]
-    assert replies(run)[-1] == (4, "x" * 2**20)
-    assert [each["is_error"] for each in run.all("tool_call")] == [True]
     assert "the TTS was called" not in "".join(each["text"] for each in run.all("log"))
 
 
-@each_sdk()
+@sdk_in_turn()
 async def test_two_sessions_in_one_job_are_numbered(sdk_python: Path) -> None:
     code, run = await finished(TALKS, *flags(sdk_python, "one"), environ={"TALK_SESSIONS": "2"})
     assert code == 0, run.stderr
@@ -94,7 +87,7 @@ async def test_a_turn_without_an_answer_fails_the_next_is_said_and_a_dying_proce
     assert [each["reason"] for each in run.all("session_ended")] == ["the process ended"]
 
 
-@each_sdk()
+@sdk_in_turn()
 async def test_a_tool_that_never_returns_fails_its_turn(sdk_python: Path) -> None:
     async with agent_tui(TALKS, *flags(sdk_python, "stuck"), "--turn-timeout", "1s") as run:
         ended = await run.until("turn_ended")
@@ -158,7 +151,7 @@ async def test_without_sessions_nothing_is_reported(sdk_python: Path) -> None:
     assert not run.all("session_started")
 
 
-@each_sdk()
+@sdk_in_turn()
 async def test_standard_input_is_said_line_by_line_also_after_a_save_and_its_end_ends_the_job(
     sdk_python: Path, tmp_path: Path
 ) -> None:

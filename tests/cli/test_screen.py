@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import EXAMPLES, ROOT, marked
-from tests.fakes.scripted_child import until
+from tests.cli.support import EXAMPLES, ROOT, left_at_most
+from tests.runtimes.support import poll
 
 pytestmark = pytest.mark.real
 
@@ -97,8 +97,9 @@ class Terminal:
         self.output = b""
 
     def shows(self, text: bytes) -> bool:
-        with suppress(OSError):  # the process does not read yet, or has ended
-            self.output += os.read(self.host, 1 << 20)
+        with suppress(OSError):  # no more output yet, or the process has ended
+            while data := os.read(self.host, 1 << 20):
+                self.output += data
         return text in self.output
 
     def press(self, keys: bytes) -> None:
@@ -143,7 +144,7 @@ async def assert_clean(running: Terminal) -> None:
     # The last sequences turn the alternate screen and the mouse off.
     for mode in (b"?1049", b"?1000", b"?1003"):
         assert running.output.rfind(b"\x1b[" + mode + b"l") >= running.output.rfind(b"\x1b[" + mode + b"h")
-    await until(lambda: marked(running.mark) == [])
+    await left_at_most(0, running.mark)
 
 
 ARGUMENTS = (str(EXAMPLES / "native_agent.py"), "--local")
@@ -153,18 +154,18 @@ ARGUMENTS = (str(EXAMPLES / "native_agent.py"), "--local")
 async def test_dispatch_then_change_the_idle_count_then_quit(size: tuple[int, int]) -> None:
     with terminal(*ARGUMENTS, size=size) as running:
         # A narrow header has no room for the worker's id; the table appears once jobs are accepted.
-        await until(lambda: running.shows(b"AW_" if size[0] >= 120 else "● registered".encode()))
-        await until(lambda: running.shows("○ idle".encode()))
+        await poll(lambda: running.shows(b"AW_" if size[0] >= 120 else "● registered".encode()))
+        await poll(lambda: running.shows("○ idle".encode()))
         running.press(b"d")
-        await until(lambda: running.shows(b"test-"))
-        await until(lambda: running.shows(b"Hello"))
+        await poll(lambda: running.shows(b"test-"))
+        await poll(lambda: running.shows(b"Hello"))
         running.press(b"+")
         if size[0] >= 120:  # a narrow header repaints the one figure that changed
-            await until(lambda: running.shows(b"2/2"))
-        await until(lambda: running.shows(b"goodbye"))
+            await poll(lambda: running.shows(b"2/2"))
+        await poll(lambda: running.shows(b"goodbye"))
         await asyncio.sleep(0.3)
         running.press(b"q")
-        await until(running.ended)
+        await poll(running.ended)
         assert running.process.returncode == 0
         await assert_clean(running)
 
@@ -174,9 +175,9 @@ async def test_dispatch_then_change_the_idle_count_then_quit(size: tuple[int, in
 )
 async def test_a_signal_restores_the_terminal(number: signal.Signals, code: int) -> None:
     with terminal(*ARGUMENTS) as running:
-        await until(lambda: running.shows(b"AW_"))
+        await poll(lambda: running.shows(b"AW_"))
         running.process.send_signal(number)
-        await until(running.ended)
+        await poll(running.ended)
         assert running.process.returncode == code
         await assert_clean(running)
 
@@ -184,26 +185,26 @@ async def test_a_signal_restores_the_terminal(number: signal.Signals, code: int)
 @pytest.mark.parametrize("controlling", [True, False])
 async def test_closing_the_terminal_ends_everything(controlling: bool) -> None:
     with terminal(*ARGUMENTS, "--dispatch", "1", controlling=controlling) as running:
-        await until(lambda: running.shows(b"Hello"))
+        await poll(lambda: running.shows(b"Hello"))
         running.close()
-        await until(lambda: running.process.poll() is not None)
+        await poll(lambda: running.process.poll() is not None)
         assert running.process.returncode in (129, -signal.SIGHUP)
-        await until(lambda: marked(running.mark) == [])
+        await left_at_most(0, running.mark)
 
 
 async def test_an_exception_inside_a_widget_ends_the_engine_too() -> None:
     with terminal(*ARGUMENTS, program=CRASH) as running:
-        await until(lambda: running.shows(b"a widget broke"))
-        await until(running.ended)
+        await poll(lambda: running.shows(b"a widget broke"))
+        await poll(running.ended)
         assert running.process.returncode == 1
         await assert_clean(running)
 
 
 async def test_a_part_of_the_engine_that_fails_at_the_end_is_reported_and_delays_nothing() -> None:
     with terminal(*ARGUMENTS, program=FAULT) as running:
-        await until(lambda: running.shows(b"AW_"))
+        await poll(lambda: running.shows(b"AW_"))
         running.press(b"q")
-        await until(running.ended)
+        await poll(running.ended)
         assert running.shows(b"agent-tui: internal error (job_manager): RuntimeError: a part broke")
         assert running.process.returncode == 1
         await assert_clean(running)
@@ -212,10 +213,10 @@ async def test_a_part_of_the_engine_that_fails_at_the_end_is_reported_and_delays
 @pytest.mark.parametrize("last", ["q", "signal"])
 async def test_a_third_signal_exits_at_once_and_restores_the_terminal(last: str, tmp_path: Path) -> None:
     with terminal(*ARGUMENTS, program=HANGS, environ={"STEPS": str(tmp_path)}) as running:
-        await until(lambda: running.shows(b"AW_"))
+        await poll(lambda: running.shows(b"AW_"))
         for step in ("stopping", "killed"):
             running.press(b"q")
-            await until((tmp_path / step).exists)
+            await poll((tmp_path / step).exists)
         assert running.process.poll() is None
         if last == "q":
             running.press(b"q")
@@ -223,7 +224,7 @@ async def test_a_third_signal_exits_at_once_and_restores_the_terminal(last: str,
             for _ in range(3):
                 running.process.send_signal(signal.SIGTERM)
                 await asyncio.sleep(0.2)  # pending signals of one kind are merged
-        await until(running.ended)
+        await poll(running.ended)
         assert running.process.returncode == (1 if last == "q" else 143)
         await assert_clean(running)
 
@@ -232,7 +233,7 @@ async def test_a_busy_port_ends_the_screen_with_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with terminal(*ARGUMENTS, "--port", str(port)) as running:
-            await until(running.ended)
+            await poll(running.ended)
             assert running.shows(f"127.0.0.1:{port} is in use".encode())
             assert running.process.returncode == 2
             await assert_clean(running)
@@ -247,10 +248,10 @@ async def test_an_unreachable_server_is_shown_with_what_to_do() -> None:
         "LIVEKIT_API_SECRET": "a-secret-that-is-long-enough-to-be-one",
     }
     with terminal(str(EXAMPLES / "native_agent.py"), environ=environ) as running:
-        await until(lambda: running.shows(f"nothing listens on 127.0.0.1:{port}".encode()))
-        await until(lambda: running.shows(b"start the server, or check LIVEKIT_URL in the environment"))
+        await poll(lambda: running.shows(f"nothing listens on 127.0.0.1:{port}".encode()))
+        await poll(lambda: running.shows(b"start the server, or check LIVEKIT_URL in the environment"))
         running.press(b"q")
-        await until(running.ended)
+        await poll(running.ended)
         assert running.process.returncode == 0
         await assert_clean(running)
 
@@ -273,41 +274,41 @@ async def test_agent_tui_keeps_running_behind_an_editor(tmp_path: Path) -> None:
     editor.write_text(EDITOR.format(mark=tmp_path / "loaded"))
     editor.chmod(0o755)
     with terminal(str(agent), "--local", environ={"EDITOR": str(editor)}, controlling=True) as running:
-        await until(lambda: running.shows(b"AW_"))
+        await poll(lambda: running.shows(b"AW_"))
         running.press(b"e")
-        await until(lambda: running.shows(b"EDITOR-OPEN"))
+        await poll(lambda: running.shows(b"EDITOR-OPEN"))
         before = len(running.output)
         running.press(b"\x03")  # for the editor
-        await until(lambda: running.shows(b"RELOADED"))
+        await poll(lambda: running.shows(b"RELOADED"))
         assert b"\x1b" not in running.output[before:].partition(b"RELOADED")[0]  # nothing is drawn over it
-        await until(lambda: not running.shows(b"\0") and b"?1049h" in running.output[before:])
+        await poll(lambda: not running.shows(b"\0") and b"?1049h" in running.output[before:])
         running.press(b"q")
-        await until(running.ended)
+        await poll(running.ended)
         assert running.process.returncode == 0
         await assert_clean(running)
 
 
 async def test_an_editor_that_does_not_start_keeps_the_screen() -> None:
     with terminal(*ARGUMENTS, environ={"EDITOR": "/nonexistent/editor"}) as running:
-        await until(lambda: running.shows(b"AW_"))
+        await poll(lambda: running.shows(b"AW_"))
         running.press(b"e")
-        await until(lambda: running.shows(b"failed to start"))
+        await poll(lambda: running.shows(b"failed to start"))
         running.press(b"q")
-        await until(running.ended)
+        await poll(running.ended)
         assert running.process.returncode == 0
         await assert_clean(running)
 
 
 async def test_a_terminal_that_stops_reading_does_not_delay_the_end() -> None:
     with terminal(*ARGUMENTS) as running:
-        await until(lambda: running.shows(b"AW_"))
+        await poll(lambda: running.shows(b"AW_"))
         for number in range(20):  # each is a whole frame: more than the terminal holds unread
             size = struct.pack("HHHH", 40, 120 + number % 2, 0, 0)
             fcntl.ioctl(running.client, termios.TIOCSWINSZ, size)
             running.process.send_signal(signal.SIGWINCH)
             await asyncio.sleep(0.1)
         running.process.send_signal(signal.SIGTERM)
-        await until(lambda: running.process.poll() is not None)
+        await poll(lambda: running.process.poll() is not None)
         assert running.process.returncode == 143
         assert termios.tcgetattr(running.client) == running.before
-        await until(lambda: marked(running.mark) == [])
+        await left_at_most(0, running.mark)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import EXAMPLES, ROOT, marked
+from tests.cli.support import EXAMPLES, ROOT, left_at_most
 from tests.cli.test_screen import ARGUMENTS, assert_clean, terminal
-from tests.fakes.scripted_child import until
+from tests.runtimes.support import poll
 
 pytestmark = pytest.mark.real
 
@@ -83,14 +83,14 @@ async def test_no_socket_or_pipe_gets_the_descriptor_of_a_closed_stream(redirect
     mark = f"agent-tui-test-{uuid.uuid4()}"
     with start(redirect, AGENT, "--local", "--port", "0", mark=mark) as process:
         descriptors = Path(f"/proc/{process.pid}/fd")
-        await until(lambda: any("socket:" in each for each in links(descriptors)))
+        await poll(lambda: any("socket:" in each for each in links(descriptors)))
         here = links(descriptors)
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
         assert process.returncode in (143, -signal.SIGTERM)  # the signals may not be handled yet
     for number, closed in enumerate(("<&-", ">&-", "2>&-")):
         assert closed not in redirect or here[number] == "/dev/null"
-    await until(lambda: marked(mark) == [])
+    await left_at_most(0, mark)
 
 
 def links(descriptors: Path) -> list[str]:
@@ -108,9 +108,9 @@ def links(descriptors: Path) -> list[str]:
 async def test_the_screen_is_on_the_terminal_when_stderr_is_redirected(tmp_path: Path, redirect: str) -> None:
     file = tmp_path / "stderr"
     with terminal(*ARGUMENTS, redirect=redirect.format(file=file)) as running:
-        await until(lambda: running.shows(b"AW_"))
+        await poll(lambda: running.shows(b"AW_"))
         running.press(b"q")
-        await until(running.ended)
+        await poll(running.ended)
         assert running.process.returncode == 0
         assert b"?1049h" in running.output
         await assert_clean(running)
@@ -123,27 +123,27 @@ async def test_the_screen_is_on_the_terminal_when_stderr_is_redirected(tmp_path:
 )
 async def test_without_a_usable_terminal_the_run_prints_lines(redirect: str, environ: dict[str, str]) -> None:
     with terminal(*ARGUMENTS, redirect=redirect, environ=environ) as running:
-        await until(lambda: running.shows(b"AW_"))
+        await poll(lambda: running.shows(b"AW_"))
         running.process.send_signal(signal.SIGTERM)
-        await until(running.ended)
+        await poll(running.ended)
         assert running.process.returncode == 143
         assert b"\x1b" not in running.output
 
 
 async def test_the_size_in_the_environment_is_ignored() -> None:
     with terminal(*ARGUMENTS, environ={"COLUMNS": "30", "LINES": "5"}) as running:
-        await until(lambda: running.shows(b"AW_"))  # a narrow header has no room for it
+        await poll(lambda: running.shows(b"AW_"))  # a narrow header has no room for it
         running.press(b"q")
-        await until(running.ended)
+        await poll(running.ended)
         await assert_clean(running)
 
 
 async def test_the_screen_works_in_a_locale_that_is_not_utf_8() -> None:
     environ = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     with terminal(*ARGUMENTS, environ=environ) as running:
-        await until(lambda: running.shows("● registered".encode()))
+        await poll(lambda: running.shows("● registered".encode()))
         await asyncio.sleep(0)
         running.press(b"q")
-        await until(running.ended)
+        await poll(running.ended)
         assert running.process.returncode == 0
         await assert_clean(running)

@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.support import AGENTS, Run, agent_tui, save
 from tests.fakes.scripted_child import until
-from tests.sdks import each_sdk
+from tests.sdks import each_sdk, sdk_in_turn
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 
@@ -51,6 +51,10 @@ class Talk:
     async def swap(self, *changes: tuple[str, str], name: str = "") -> dict[str, Any]:
         """Save the changes; return the event of the swap."""
         self.save(*changes, name=name)
+        return await self.swapped()
+
+    async def swapped(self) -> dict[str, Any]:
+        """Return the event of the swap to the code saved last."""
         return await self.run.until("swapped", to_generation=self.generation)
 
     def generations(self) -> dict[int, int]:
@@ -160,125 +164,9 @@ async def test_twenty_turns_over_ten_saves(sdk_python: Path, tmp_path: Path) -> 
 
 
 @each_sdk()
-async def test_a_swap_waits_for_a_running_tool_and_the_newest_save_wins(
-    sdk_python: Path, tmp_path: Path
-) -> None:
+async def test_saves_that_reach_a_part_of_the_session(sdk_python: Path, tmp_path: Path) -> None:
     async with talking(tmp_path, sdk_python) as talk:
-        talk.start("slow")
-        await until((tmp_path / "running").exists)
-        for generation, (old, new) in ((2, ("one", "two")), (3, ("two", "three"))):
-            talk.save((f"instructions {old}", f"instructions {new}"), (f"slow {old}", f"slow {new}"))
-            waits = await talk.run.until("swap_waiting", to_generation=generation)
-            assert waits["tool"] == ("slow" if "new" in str(sdk_python) else None)
-        (tmp_path / "go").touch()
-        swapped = await talk.run.until("swapped")
-        # The tool ended as the old code, which calls `super()` after its wait.
-        assert (await talk.reply()).startswith("slow one base one | instructions ")
-        assert swapped["turn"] == 1
-        assert [each["to_generation"] for each in talk.run.all("swapped")] == [3]
-        assert await talk.say("slow") == "slow three base one | instructions three of reception"
-
-
-@each_sdk()
-async def test_what_is_not_reached_is_listed(sdk_python: Path, tmp_path: Path) -> None:
-    async with talking(tmp_path, sdk_python) as talk:
-        swapped = await talk.swap(
-            ("await ctx.connect()", "await ctx.connect()\n    print('again')"),
-            ("llm=scripted.Scripted()", "llm=scripted.Scripted(), userdata={}"),
-        )
-        line = (tmp_path / "agent.py").read_text().splitlines().index("async def entry(ctx: JobContext):") + 1
-        assert swapped["notes"] == [
-            f"agent.py:{line} body of entry()",
-            f"agent.py:{line + 3} arguments of AgentSession(...)",
-        ]
-        assert swapped["reached"] == "all"
-        swapped = await talk.swap(("def chat(self", "def chat(self, /"), name="scripted.py")
-        assert "llm of the session is an instance of the earlier class Scripted" in swapped["notes"]
-        assert "scripted.py:5 STARTS was created again" not in swapped["notes"]  # its value is equal
-
-
-@each_sdk()
-async def test_a_constructor_that_raises_leaves_tools_and_instructions(
-    sdk_python: Path, tmp_path: Path
-) -> None:
-    async with talking(tmp_path, sdk_python) as talk:
-        swapped = await talk.swap(
-            (
-                'super().__init__(instructions=f"instructions one',
-                'assert name == "x"\n        super().__init__(instructions=f"instructions two',
-            ),
-            ("facts one", "facts two"),
-        )
-        assert swapped["reached"] == "methods"
-        assert (
-            "Desk(...) raised AssertionError: instructions and added tools stay as they were"
-            in swapped["notes"]
-        )
-        assert (await talk.say("facts")).endswith("| instructions one of reception")
-        assert talk.run.all("tool_call")[-1]["output"].startswith("facts two 1 ")
-
-
-@each_sdk()
-async def test_code_that_only_fails_in_the_job_leaves_the_call_as_it_was(
-    sdk_python: Path, tmp_path: Path
-) -> None:
-    async with talking(tmp_path, sdk_python) as talk:
-        swapped = await talk.swap(
-            (
-                "server = AgentServer()",
-                "server = AgentServer()\nif asyncio._get_running_loop(): raise OSError('in use')",
-            ),
-            ("facts one", "facts two"),
-        )
-        assert swapped["reached"] == "none"
-        assert swapped["notes"] == ["agent.py:11 OSError: in use: the session keeps its code"]
-        assert (await talk.say("facts")).startswith("facts one 1 ")
-        assert talk.generations()[1] == 1
-        await talk.swap(("\nif asyncio._get_running_loop(): raise OSError('in use')", ""))
-        assert (await talk.say("facts")).startswith("facts two 2 ")
-
-
-@each_sdk()
-async def test_after_a_handoff_the_current_agent_is_swapped(sdk_python: Path, tmp_path: Path) -> None:
-    async with talking(tmp_path, sdk_python) as talk:
-        await talk.say("billing")
-        assert await talk.say("hi") == "1 billing one"
-        await talk.swap(("billing one", "billing two"))
-        assert await talk.say("hi") == "2 billing two"
-        assert [each["to_agent"] for each in talk.run.all("handoff")][-1] == "billing"
-
-
-@each_sdk()
-async def test_a_task_and_the_agent_that_waits_for_it(sdk_python: Path, tmp_path: Path) -> None:
-    """livekit-agents since 1.8 reports the tool that waits for the task: the swap waits too."""
-    async with talking(tmp_path, sdk_python) as talk:
-        reports_tools = "new" in str(sdk_python)
-        assert await talk.say("ask") == "1 question one"
-        talk.save(("question one", "question two"), ("done one", "done two"), ("facts one", "facts two"))
-        if reports_tools:
-            assert (await talk.run.until("swap_waiting"))["tool"] == "ask"
-        else:
-            assert (await talk.run.until("swapped"))["reached"] == "all"
-        said = await talk.say("done")
-        assert said.startswith("done one | " if reports_tools else "done two | ")
-        assert (await talk.run.until("swapped"))["reached"] == "all"
-        assert (await talk.say("facts")).startswith("facts two 1 ")
-
-
-@each_sdk()
-async def test_an_agent_that_older_code_builds_after_the_swap_gets_the_new_code(
-    sdk_python: Path, tmp_path: Path
-) -> None:
-    async with talking(tmp_path, sdk_python) as talk:
-        await talk.swap(("billing one", "billing two"))
-        (tmp_path / "late").touch()  # the entry function goes on, with the classes that it knows
-        await talk.run.until("handoff", to_agent="billing")
-        assert await talk.say("hi") == "1 billing two"
-
-
-@each_sdk()
-async def test_swapping_back_uses_the_first_modules_again(sdk_python: Path, tmp_path: Path) -> None:
-    async with talking(tmp_path, sdk_python) as talk:
+        # Swapping back uses the first modules again.
         await talk.say("facts")
         await talk.swap(("facts one", "facts two"), ("instructions one", "instructions two"))
         await talk.say("facts")
@@ -289,24 +177,111 @@ async def test_swapping_back_uses_the_first_modules_again(sdk_python: Path, tmp_
         assert said == "facts one 3 label one base one 10 1 | instructions one of reception"
         assert talk.generations() == {1: 1, 2: 2, 3: 3}
 
+        # Code that only fails in the job leaves the call as it was.
+        fails = "\nif asyncio._get_running_loop(): raise OSError('in use')"
+        swapped = await talk.swap(
+            ("server = AgentServer()", f"server = AgentServer(){fails}"), ("facts one", "facts two")
+        )
+        assert swapped["reached"] == "none"
+        assert swapped["notes"] == ["agent.py:11 OSError: in use: the session keeps its code"]
+        assert (await talk.say("facts")).startswith("facts one 4 ")
+        assert talk.generations()[4] == 3
+        await talk.swap((fails, ""))
+        assert (await talk.say("facts")).startswith("facts two 5 ")
+
+        # What is not reached is listed.
+        swapped = await talk.swap(
+            ("await ctx.connect()", "await ctx.connect()\n    print('again')"),
+            ("llm=scripted.Scripted()", "llm=scripted.Scripted(), userdata={}"),
+        )
+        line = (tmp_path / "agent.py").read_text().splitlines().index("async def entry(ctx: JobContext):") + 1
+        assert swapped["notes"] == [
+            f"agent.py:{line} body of entry()",
+            f"agent.py:{line + 3} arguments of AgentSession(...)",
+            "agent.py:11 calls was created again",
+        ]
+        assert swapped["reached"] == "all"
+        swapped = await talk.swap(("def chat(self", "def chat(self, /"), name="scripted.py")
+        assert "llm of the session is an instance of the earlier class Scripted" in swapped["notes"]
+        assert "scripted.py:5 STARTS was created again" not in swapped["notes"]  # its value is equal
+
+        # A constructor that raises leaves tools and instructions.
+        swapped = await talk.swap(
+            (
+                'super().__init__(instructions=f"instructions one',
+                'assert name == "x"\n        super().__init__(instructions=f"instructions two',
+            ),
+            ("facts two", "facts three"),
+        )
+        assert swapped["reached"] == "methods"
+        assert (
+            "Desk(...) raised AssertionError: instructions and added tools stay as they were"
+            in swapped["notes"]
+        )
+        assert (await talk.say("facts")).endswith("| instructions one of reception")
+        assert talk.run.all("tool_call")[-1]["output"].startswith("facts three 6 ")
+
 
 @each_sdk()
-async def test_a_swap_in_the_middle_of_a_handoff(sdk_python: Path, tmp_path: Path) -> None:
-    """The tool that hands over ends as old code, and the agent that it builds gets the new code."""
+async def test_swaps_during_tools_tasks_and_handoffs(sdk_python: Path, tmp_path: Path) -> None:
+    """livekit-agents since 1.8 reports which tool runs: a swap waits also for one that waits for a task."""
+    reports_tools = "new" in str(sdk_python)
+    running, go = tmp_path / "running", tmp_path / "go"
     async with talking(tmp_path, sdk_python) as talk:
+        # A swap waits for a running tool, and the newest save wins.
+        talk.start("slow")
+        await until(running.exists)
+        for generation, (old, new) in ((2, ("one", "two")), (3, ("two", "three"))):
+            talk.save((f"instructions {old}", f"instructions {new}"), (f"slow {old}", f"slow {new}"))
+            waits = await talk.run.until("swap_waiting", to_generation=generation)
+            assert waits["tool"] == ("slow" if reports_tools else None)
+        go.touch()
+        assert (await talk.swapped())["turn"] == 1
+        # The tool ended as the old code, which calls `super()` after its wait.
+        assert (await talk.reply()).startswith("slow one base one | instructions ")
+        assert [each["to_generation"] for each in talk.run.all("swapped")] == [3]
+        assert await talk.say("slow") == "slow three base one | instructions three of reception"
+
+        # A task, and the agent that waits for it.
+        assert await talk.say("ask") == "1 question one"
+        talk.save(("question one", "question two"), ("done one", "done two"), ("facts one", "facts two"))
+        if reports_tools:
+            waits = await talk.run.until("swap_waiting", to_generation=talk.generation)
+            assert waits["tool"] == "ask"
+        else:
+            assert (await talk.swapped())["reached"] == "all"
+        said = await talk.say("done")
+        assert said.startswith("done one | " if reports_tools else "done two | ")
+        assert (await talk.swapped())["reached"] == "all"
+        assert (await talk.say("facts")).startswith("facts two 1 ")
+
+        # A handoff: the tool ends as old code, and the agent that it builds gets the new code.
+        running.unlink()
+        go.unlink()
         talk.start("transfer")
-        await until((tmp_path / "running").exists)
+        await until(running.exists)
         talk.save(("billing one", "billing two"), ("transfer one", "transfer two"))
-        await talk.run.until("swap_waiting")
-        (tmp_path / "go").touch()
-        assert (await talk.run.until("swapped"))["reached"] == "all"
+        await talk.run.until("swap_waiting", to_generation=talk.generation)
+        go.touch()
+        assert (await talk.swapped())["reached"] == "all"
         await talk.run.until("handoff", to_agent="billing")
         await talk.reply()
         assert talk.run.all("tool_call")[-1]["output"] == "transfer one"
         assert await talk.say("hi") == "1 billing two"
 
+        # After a handoff the current agent is swapped.
+        await talk.swap(("billing two", "billing three"))
+        assert await talk.say("hi") == "2 billing three"
+        assert [each["to_agent"] for each in talk.run.all("handoff")][-1] == "billing"
 
-@each_sdk()
+        # An agent that older code builds after the swap gets the new code.
+        await talk.swap(("billing three", "billing four"))
+        (tmp_path / "late").touch()  # a task goes on with the classes that it knows
+        await talk.run.until("handoff", 2, to_agent="billing")
+        assert await talk.say("hi") == "1 billing four"
+
+
+@sdk_in_turn()
 async def test_a_shutdown_while_a_swap_waits(sdk_python: Path, tmp_path: Path) -> None:
     shutil.copytree(AGENTS / "sdk_swap", tmp_path, dirs_exist_ok=True, ignore=lambda *_: ["__pycache__"])
     file = tmp_path / "agent.py"
@@ -327,7 +302,7 @@ async def test_a_shutdown_while_a_swap_waits(sdk_python: Path, tmp_path: Path) -
     assert (ended["status"], ended["generation"]) == ("terminated", 1)
 
 
-@each_sdk()
+@sdk_in_turn()
 async def test_a_pinned_call_keeps_its_code(sdk_python: Path, tmp_path: Path) -> None:
     async with talking(tmp_path, sdk_python, "--pin") as talk:
         assert (await talk.run.until("job_pinned"))["generation"] == 1

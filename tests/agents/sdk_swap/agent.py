@@ -83,9 +83,13 @@ async def entry(ctx: JobContext):
     await ctx.connect()
     session = AgentSession(llm=scripted.Scripted())
     await session.start(Desk("reception"), room=ctx.room)
-    while not Path(__file__).with_name("late").exists():
-        await asyncio.sleep(0.02)
-    session.update_agent(Billing())
+
+    async def hand_over_late():
+        while not Path(__file__).with_name("late").exists():
+            await asyncio.sleep(0.02)
+        session.update_agent(Billing())
+
+    ctx.late = asyncio.create_task(hand_over_late())
 
 
 if __name__ == "__main__":
