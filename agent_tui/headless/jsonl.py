@@ -302,7 +302,12 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
     ev.Stopped: lambda e: {"event": "stopped", "reason": e.reason},
     se.SessionStarted: lambda e: (
         _session("session_started", e)
-        | {"agent": e.agent, "text_only": e.text_only, "generation": e.generation}
+        | {
+            "agent": e.agent,
+            "text_only": e.text_only,
+            "generation": e.generation,
+            "realtime": e.realtime,
+        }
     ),
     se.AgentStateChanged: lambda e: _session("agent_state", e) | {"state": e.state},
     se.UserStateChanged: lambda e: _session("user_state", e) | {"state": e.state},

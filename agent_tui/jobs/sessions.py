@@ -111,7 +111,16 @@ class JobSessions:
     def _start(self, number: int, message: ch.SessionStarted) -> None:
         session = Session(self, number, message.session)
         self._sessions[number] = session
-        self.emit(se.SessionStarted(self._job_id, number, message.agent, message.text_only, self.generation))
+        self.emit(
+            se.SessionStarted(
+                self._job_id,
+                number,
+                message.agent,
+                message.text_only,
+                self.generation,
+                message.realtime,
+            )
+        )
 
     def _find(self, number: int) -> "Session":
         for session in reversed(self._sessions.values()):

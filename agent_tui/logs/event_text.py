@@ -206,7 +206,7 @@ def _session_ended(e: se.SessionEnded) -> str:
 
 
 def _session_started(e: se.SessionStarted) -> str:
-    mode = ", text only" if e.text_only else ""
+    mode = (", realtime model" if e.realtime else "") + (", text only" if e.text_only else "")
     return f"  session {e.session} of job {e.job_id} started: agent {e.agent}{mode}"
 
 

@@ -401,6 +401,8 @@ class SessionStarted(Struct, frozen=True):
     session: int
     agent: str
     text_only: bool
+    realtime: bool = False
+    """Whether the session has a realtime model."""
 
 
 class SessionData(Struct, frozen=True):

@@ -143,6 +143,8 @@ class SessionView(Struct, frozen=True):
     """Why the session ended; empty while it is open."""
     characters: int = 0
     """Number of characters of all messages, tool calls, and errors."""
+    realtime: bool = False
+    """Whether a realtime model takes the place of STT, LLM, and TTS."""
 
     @property
     def key(self) -> str:
@@ -162,7 +164,15 @@ def changed(sessions: Sessions, event: se.SessionEvent, ts: float) -> Sessions:
     """Return the sessions after an event. Events of unknown sessions are ignored."""
     key = session_key(event.job_id, event.session)
     if isinstance(event, se.SessionStarted):
-        view = SessionView(event.job_id, event.session, ts, event.agent, event.text_only, event.generation)
+        view = SessionView(
+            event.job_id,
+            event.session,
+            ts,
+            event.agent,
+            event.text_only,
+            event.generation,
+            realtime=event.realtime,
+        )
         return {**sessions, key: view}
     session = sessions.get(key)
     if session is None:

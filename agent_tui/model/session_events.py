@@ -25,6 +25,8 @@ class SessionStarted(Struct, frozen=True):
     agent: str
     text_only: bool
     generation: int
+    realtime: bool = False
+    """Whether a realtime model takes the place of STT, LLM, and TTS."""
 
 
 class AgentStateChanged(Struct, frozen=True):

@@ -40,9 +40,11 @@ from agent_tui.tui.widgets.talk_text import (
     FOLDED_CHARACTERS,
     LABEL,
     MIN_WIDTH,
+    REALTIME,
     Block,
     Look,
     call_text,
+    first_blocks,
     generation_after,
     last_blocks,
     rows_of,
@@ -234,6 +236,16 @@ def test_a_long_reply_that_streams_shows_its_end() -> None:
     (block,) = turn_blocks(turn(streaming="x " * FOLDED_CHARACTERS + "the end"), 1, LOOK)
     assert texts([block])[-1].endswith("the end")
     assert len(block.lines) < FOLDED_CHARACTERS / 30
+
+
+@pytest.mark.parametrize("width", [21, 60, 110])
+def test_a_realtime_model_says_what_is_missing(width: int) -> None:
+    session = SessionView(*KEY, T0, "desk", True, 1, realtime=True)
+    [block] = first_blocks(session, Look(width))
+    assert " ".join(plain(line) for line in block.lines) == REALTIME == block.text
+    assert all(width_of(line) <= width for line in block.lines)
+    assert "realtime model" in plain(head_line(session, 1, 60))
+    assert not [*first_blocks(SessionView(*KEY, T0, "desk", True, 1), Look(width))]
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)

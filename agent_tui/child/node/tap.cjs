@@ -114,6 +114,13 @@ class TappedSession {
     session.on('close', this.onClose);
   }
 
+  /** Return whether a realtime model takes the place of STT, LLM, and TTS. */
+  isRealtime() {
+    const RealtimeModel = this.tap.child.sdk.llm?.RealtimeModel;
+    const models = [this.session.currentAgent?.llm, this.session.llm];
+    return RealtimeModel !== undefined && models.some((model) => model instanceof RealtimeModel);
+  }
+
   /** Report that the session started, and follow the text of its replies from now on. */
   started() {
     if (this.isClosed || this.hasFailed) return;
@@ -121,6 +128,7 @@ class TappedSession {
       session: this.number,
       agent: String(this.session.currentAgent?.id ?? ''),
       text_only: this.session._textOnly ?? this.tap.textOnly,
+      realtime: this.isRealtime(),
     });
     this.delayListening();
     const { held } = this;

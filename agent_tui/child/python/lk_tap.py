@@ -158,6 +158,7 @@ class TappedSession:
             session=self.number,
             agent=str(getattr(agent, "id", "")),
             text_only=self._is_text_only(),
+            realtime=self._is_realtime(agent),
         )
         with contextlib.suppress(Exception):
             self._follow_text()
@@ -211,6 +212,10 @@ class TappedSession:
     def _is_text_only(self) -> bool:
         own = getattr(self.session, "_text_only", None)
         return bool(own) if own is not None else self._tap.text_only
+
+    def _is_realtime(self, agent: Any) -> bool:
+        model = importlib.import_module("livekit.agents.llm").RealtimeModel
+        return any(isinstance(getattr(each, "llm", None), model) for each in (agent, self.session))
 
     def _on_close(self, event: Any) -> None:
         reason = getattr(event, "reason", "")

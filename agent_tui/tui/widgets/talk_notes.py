@@ -121,6 +121,8 @@ def head_line(session: SessionView, count: int, width: int) -> Line:
         parts.append(part(0, (Span(f"{sign} {one_line(session.agent_state)}", tone),)))
     if session.text_only:
         parts.append(part(2, (Span("text only"),)))
+    if session.realtime:
+        parts.append(part(2, (Span("realtime model"),)))
     parts.append(part(3, (Span(one_line(session.agent, 40), Tone.STRONG),) if session.agent else ()))
     if session.user_state and not session.text_only:
         parts.append(part(4, (Span(f"user {one_line(session.user_state)}", Tone.DIM),)))

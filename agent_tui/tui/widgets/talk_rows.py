@@ -8,7 +8,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from agent_tui.model.conversations import SessionView, TurnView
-from agent_tui.tui.widgets.talk_text import Block, Look, generation_after, last_blocks, turn_blocks
+from agent_tui.tui.widgets.talk_text import (
+    Block,
+    Look,
+    first_blocks,
+    generation_after,
+    last_blocks,
+    turn_blocks,
+)
 from agent_tui.tui.widgets.text import Line
 
 
@@ -69,7 +76,8 @@ class TalkRows:
 
     def _place(self) -> None:
         """Lay out the blocks one below the other."""
-        blocks = [block for _, _, turn in self._turns for block in turn]
+        blocks = list(first_blocks(self._session, self._look)) if self._session is not None else []
+        blocks += [block for _, _, turn in self._turns for block in turn]
         blocks += self._last
         if self._needle and self.only_matches:
             blocks = [block for block in blocks if self._contains(block)]

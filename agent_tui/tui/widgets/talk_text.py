@@ -309,6 +309,19 @@ def _tool(key: str, tool: ToolView, look: Look, *, is_open: bool) -> Block:
 # -- what is not a turn ------------------------------------------------------------------------------------
 
 
+REALTIME = (
+    "realtime model: it has no STT, LLM, or TTS whose times could be shown. What people say is shown only if"
+    " the model transcribes it. agents-js ends a turn with a tool call before the reply."
+)
+
+
+def first_blocks(session: SessionView, look: Look) -> Iterator[Block]:
+    """Yield the blocks before the turns: what is not shown of a session with a realtime model."""
+    if session.realtime:
+        rows = rows_of(REALTIME, look.width)
+        yield Block("realtime", tuple((Span(row, Tone.DIM),) for row in rows), REALTIME)
+
+
 def last_blocks(session: SessionView, now: float, look: Look) -> Iterator[Block]:
     """Yield the blocks after the turns: what the agent is doing, the queue, and how the session ended."""
     turn = session.turns[-1] if session.turns else None

@@ -313,7 +313,7 @@ def test_what_an_sdk_may_lack() -> None:
         ["without SessionHost", {"old": True}],
         ["session_closed", {"session": 1, "reason": "error", "error": "no room"}],
         ["start", "no room"],
-        ["session_started", {"session": 2, "agent": "", "text_only": True}],
+        ["session_started", {"session": 2, "agent": "", "text_only": True, "realtime": False}],
         ["options", quiet],
         ["session_data", {"session": 2, "data": {"event": {}}}],
         ["session_delta", {"session": 2, "text": "in parts"}],
