@@ -78,13 +78,13 @@ read), secrets as a reference to their variable.
   without limit.
 - `workerToken` is sent in the URL, in addition to key and secret. With it, `loadFunc` and `loadThreshold` are ignored, and a
   log line says so.
-- `jobMemoryLimitMB` first asks the job to end gracefully, and kills what is left after 2 s.
+- When a job exceeds `jobMemoryLimitMB`, agent-tui first asks it to end gracefully, and kills what is left after 2 s.
 
-## Tested, by source
+## What is tested for each source
 
-Tests start `agent-tui` with each option set in the agent's code, by another source, and by an edit, and check the effect. That
-each other source is read is tested apart. `saved`: the edit is saved and takes effect at the next start. `–`: that source cannot
-set it.
+Tests start `agent-tui` with each option set in the agent's code, by another source, and by an edit, and check the effect.
+Separate tests check that each of the other sources is read. `saved`: the edit is saved and takes effect at the next start. `–`: that
+source cannot set it.
 
 | option | checked effect | environment | `.env` | agent's code | config file | flag | edited |
 |---|---|---|---|---|---|---|---|
