@@ -1,19 +1,26 @@
 """Measures how fast a typed turn reaches its job, and what a job pays for having its session followed.
 
-    python bench/talk.py [--turns 50] [--pairs 3]
+    python bench/talk.py [--turns 50] [--pairs 3] [--kinds sdk js]
 
-The agent's LLM is a script (tests/agents/sdk_talks.py), so that all time is agent-tui's and the SDK's.
+The agent's LLM is a script (tests/agents/sdk_talks.py), so that all time is agent-tui's and the SDK's. What
+following a session costs is measured with an agent that talks to itself (bench/talks), once followed and once
+with --no-sessions.
 """
 
 import argparse
 import asyncio
+import json
 import math
 import os
+import shutil
 import statistics
+import subprocess
+import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
-import psutil
 import rig
 
 from agent_tui.engine.config import RunConfig
@@ -25,11 +32,12 @@ from agent_tui.runtimes.interpreter import find_interpreter
 from agent_tui.runtimes.kinds import detect
 
 AGENT = rig.ROOT / "tests/agents/sdk_talks.py"
+TALKS = rig.ROOT / "bench/talks"
 LIMIT_S = 600.0
 
 
 @asynccontextmanager
-async def job(*, sessions: bool, text_only: bool = True) -> AsyncIterator[tuple[Engine, str]]:
+async def job() -> AsyncIterator[tuple[Engine, str]]:
     """Run the agent with one job. Yields the engine and the job's id once its session has started."""
     environ = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
     runtime = detect(AGENT)
@@ -41,15 +49,14 @@ async def job(*, sessions: bool, text_only: bool = True) -> AsyncIterator[tuple[
         interpreter=find_interpreter(AGENT, runtime, environ, str(rig.SDK_PYTHON)),
         local=True,
         watch=False,
-        sessions=sessions,
-        text_only=text_only,
+        text_only=True,
     )
     engine = Engine(config)
     async with engine, asyncio.timeout(LIMIT_S):
         while not engine.state.is_ready_for_tests(1):  # noqa: ASYNC110  there is no event to wait for
             await asyncio.sleep(0.05)
         await engine.send(cmd.Dispatch(length_s=3600))
-        while not (engine.state.sessions if sessions else engine.state.totals.started):  # noqa: ASYNC110
+        while not engine.state.sessions:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
         await asyncio.sleep(2.0)  # the greeting
         yield engine, next(iter(engine.state.jobs))
@@ -91,11 +98,6 @@ async def asked(engine: Engine, job_id: str, count: int) -> list[float]:
     return took
 
 
-def memory_mb(engine: Engine, job_id: str) -> float:
-    pid = next(each.pid for each in engine.state.processes.values() if each.job_id == job_id)
-    return float(psutil.Process(pid).memory_full_info().uss) / 2**20
-
-
 def shown(values: list[float]) -> str:
     ordered = sorted(values)
     return f"median {statistics.median(ordered):.1f}, p95 {ordered[math.ceil(0.95 * len(ordered)) - 1]:.1f}"
@@ -105,21 +107,57 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=50)
     parser.add_argument("--pairs", type=int, default=3)
+    parser.add_argument("--kinds", nargs="*", choices=("sdk", "js"), default=["sdk", "js"])
     options = parser.parse_args()
-    async with job(sessions=True) as (engine, job_id):
+    async with job() as (engine, job_id):
         round_trips = await asked(engine, job_id, options.turns)
         reached = await turns(engine, job_id, options.turns)
     print(f"command -> session's host in the job and back  {shown(round_trips)} ms")
     print(f"command -> user message shown                  {shown(reached)} ms")
-    differences = []
-    for _ in range(options.pairs):
-        sizes = {}
-        for sessions in (False, True):
-            # With audio in both: a session without it loads less, by far.
-            async with job(sessions=sessions, text_only=False) as (engine, job_id):
-                sizes[sessions] = memory_mb(engine, job_id)
-        differences.append(sizes[True] - sizes[False])
-    print(f"memory (USS) of a job with its session followed, less without  {shown(differences)} MB")
+    for kind in options.kinds:
+        costs = [(talked(kind, sessions=True), talked(kind, sessions=False)) for _ in range(options.pairs)]
+        for name, unit in (("cpu_ms", "ms"), ("mb", "MB")):
+            tapped, bare = (statistics.median(pair[at][name] for pair in costs) for at in (0, 1))
+            less = [pair[0][name] - pair[1][name] for pair in costs]
+            print(f"{kind}: {NAMED[name]}  {tapped:.1f} {unit}, if not followed {bare:.1f}")
+            print(f"{kind}:   difference in each pair  {shown(less)} {unit}")
+
+
+NAMED = {"cpu_ms": "CPU of a turn of a followed session", "mb": "memory (USS) of its job"}
+
+
+def talked(kind: str, *, sessions: bool) -> dict[str, float]:
+    """Run one job that talks to itself. Return the CPU of a turn in ms, and the private memory in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        name = {"sdk": "agent.py", "js": "agent.mjs"}[kind]
+        agent, out = Path(folder) / name, Path(folder) / "cost.json"
+        shutil.copy(TALKS / name, agent)
+        if kind == "js":
+            (agent.parent / "node_modules").symlink_to(rig.NODE_MODULES)
+        command = [
+            sys.executable,
+            "-m",
+            "agent_tui",
+            agent,
+            "--local",
+            "--headless",
+            "--no-text",
+            "--no-watch",
+        ]
+        command += ["--python", rig.SDK_PYTHON] if kind == "sdk" else []
+        command += [
+            "--no-watch",
+            "--dispatch",
+            "1",
+            "--exit-when-idle",
+            *([] if sessions else ["--no-sessions"]),
+        ]
+        environ = {"PATH": os.environ["PATH"], "HOME": folder, "BENCH_OUT": str(out)}
+        subprocess.run(
+            [str(each) for each in command], env=environ, check=True, timeout=120, stdout=subprocess.DEVNULL
+        )
+        cost: dict[str, float] = json.loads(out.read_text())
+        return cost
 
 
 if __name__ == "__main__":
