@@ -120,7 +120,7 @@ async def entry(ctx):
         time.sleep(120)
     if what == "stop":
         os.kill(os.getpid(), signal.SIGSTOP)
-    await asyncio.sleep({"long": 2, "late": 1}.get(what, 0.1))
+    await asyncio.sleep({"long": 2, "late": 1, "short": 0.3}.get(what, 0.1))
     import part_b
     try:
         import late
@@ -154,7 +154,7 @@ async def entry(ctx):
     },
     limit_mb=200,
     most_open=10,
-    every_s=0.2,
+    every_s=0.5,
     probe_s=0.5,
     others=4,  # base, template, control process and guard
 )
