@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ..sdks import ROOT, each_sdk
+from ..sdks import ROOT, newest_sdk
 
-pytestmark = [pytest.mark.real, each_sdk()]
+pytestmark = [pytest.mark.real, newest_sdk()]  # an older one keeps no context
 
 PRELOAD = """
 import os, sys

@@ -89,21 +89,21 @@ def write(folder: Path, text: str, habit: str, does: str) -> Path:
     return file
 
 
-def _said(session: Session) -> dict[str, str]:
+def _said(session: Session, rooms: list[str]) -> dict[str, str]:
     texts = [event["text"].split(None, 2) for event in session.run.all("log")]
-    return {words[1]: words[2] for words in texts if words[0] == "job"}
+    return {words[1]: words[2] for words in texts if words[0] == "job" and words[1] in rooms}
 
 
-async def said_by_jobs(session: Session, count: int = JOBS) -> dict[str, str]:
+async def said_by_jobs(session: Session, name: str = "room", count: int = JOBS) -> dict[str, str]:
     """Run jobs at the same time. Return what each one printed, by room."""
-    rooms = [f"room-{number}" for number in range(count)]
+    rooms = [f"{name}-{number}" for number in range(count)]
     await asyncio.gather(*map(session.room, rooms))
     for room in rooms:
         end = await session.run.until("job_ended", room=room)
         assert end["status"] == "success"
     async with asyncio.timeout(PATIENCE_S):
         # A line comes by another pipe than the end of its job, and perhaps after it.
-        while len(said := _said(session)) < count:
+        while len(said := _said(session, rooms)) < count:
             await session.run.more()
     return said
 
@@ -151,31 +151,38 @@ async def test_a_connection_made_at_import_is_not_shared_between_jobs(tmp_path: 
             assert all(room == answer for room, answer in (await said_by_jobs(s)).items())
 
 
+NATIVE_OBJECT = """
+from livekit import rtc
+resampler = rtc.AudioResampler(48000, 24000)
+def value():
+    return len(resampler.push(bytearray(9600))) + len(resampler.flush()) > 0
+"""
+HTTP_SESSION = """
+import asyncio, aiohttp
+async def make():
+    return aiohttp.ClientSession()
+session = asyncio.new_event_loop().run_until_complete(make())
+def value():
+    return session.closed
+"""
+
+
 @sdk_in_turn()
-async def test_a_native_object_of_the_sdk_made_at_import_works_in_each_job(
+async def test_objects_of_the_sdk_and_of_aiohttp_made_at_import_work_in_each_job(
     tmp_path: Path, sdk_python: Path
 ) -> None:
-    habit = "from livekit import rtc\nresampler = rtc.AudioResampler(48000, 24000)"
-    file = write(tmp_path, SDK, habit, "len(resampler.push(bytearray(9600))) + len(resampler.flush()) > 0")
-    async with serving(file, "--python", str(sdk_python)) as s:
-        ready = await s.ready(1)
-        assert ready["start_method"] == "fork"
-        assert "livekit.rtc's native runtime" in ready["start_reason"]
-        assert set((await said_by_jobs(s)).values()) == {"True"}
-
-
-@sdk_in_turn()
-async def test_an_http_session_made_at_import_works_in_each_job(tmp_path: Path, sdk_python: Path) -> None:
-    habit = "import asyncio, aiohttp\nloop = asyncio.new_event_loop()\nsession = None\n"
-    habit += (
-        "async def make():\n    return aiohttp.ClientSession()\nsession = loop.run_until_complete(make())"
-    )
-    file = write(tmp_path, SDK, habit, "session.closed")
+    """The process that imports the SDK serves both files."""
+    file = write(tmp_path, SDK, HTTP_SESSION, "value()")
     async with serving(file, "--python", str(sdk_python)) as s:
         ready = await s.ready(1)
         assert ready["start_method"] == "fork"
         assert ready["start_reason"].startswith("loading leaves an open ")
-        assert set((await said_by_jobs(s)).values()) == {"False"}
+        assert set((await said_by_jobs(s, "http")).values()) == {"False"}
+        save(file, SDK.format(habit=NATIVE_OBJECT, does="value()"))
+        ready = await s.ready(2)
+        assert ready["start_method"] == "fork"
+        assert "livekit.rtc's native runtime" in ready["start_reason"]
+        assert set((await said_by_jobs(s, "rtc")).values()) == {"True"}
 
 
 async def test_random_numbers_differ_between_jobs_and_those_drawn_at_import_are_reported(

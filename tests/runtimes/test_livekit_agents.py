@@ -170,6 +170,7 @@ async def test_where_an_option_was_set(sink: Sink, sdk_python: Path, base: ForkS
     assert (manifest.sdk_version or "").count(".") == 2
 
 
+@each_sdk_with("method", METHODS_IN_TURN, in_turn=FORKING)
 async def test_a_job_with_its_records(sink: Sink, sdk_python: Path, base: ForkServer) -> None:
     run = runtime(AGENTS / "sdk_server.py", sink, SDK, sdk_python)
     manifest = await manifest_of("sdk_server.py", sink, sdk_python, base)

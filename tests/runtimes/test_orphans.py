@@ -16,7 +16,7 @@ from agent_tui.runtimes import orphans
 from agent_tui.runtimes.kinds import KINDS, NATIVE
 from agent_tui.runtimes.spawn import Command, adopt, start, system_pidfd_open
 
-from ..sdks import each_sdk
+from ..sdks import sdk_in_turn
 from .support import Sink, alive, open_fds, poll
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(sys.platform != "linux", reason="Linux has pidfds")]
@@ -69,7 +69,7 @@ with started_by(StartMethod.FORK):
 """
 
 
-@each_sdk()
+@sdk_in_turn()
 def test_the_processes_of_an_sdk_are_killed_as_well(sdk_python: Path) -> None:
     root = str(Path(__file__).resolve().parents[2])
     command = [sys.executable, "-c", SDK_HOST, root, str(sdk_python)]
