@@ -235,6 +235,10 @@ class AgentCode:
         """Kill all processes except job processes; `close()` waits for them."""
         self._loader.kill(reason)
         self._inference.kill(reason)
+        self.end_stock(reason)
+
+    def end_stock(self, reason: str) -> None:
+        """End the blanks in stock, and start none in advance: no load will need them."""
         if self._blanks is not None:
             self._blanks.kill(reason)
 

@@ -438,6 +438,8 @@ class Engine:
             with errors.caught("farewell"):
                 await self._hold_offers(reason, drain=drain)
             await self._supervision.close()
+            with errors.caught("generations"):
+                self._code.end_stock(reason)  # jobs may take a while to end
             await errors.gather(job_manager=self._jobs.close(reason), pool=self._pool.close(reason))
             await errors.gather(dispatches=self._dispatches.close())
             await errors.gather(registrar=self._registrar.close())

@@ -34,6 +34,7 @@ from tests.fakes.scripted_child import until
 STEPS: list[tuple[type[Any], str]] = [
     (Registrar, "drain"),
     (JobManager, "drain"),
+    (AgentCode, "end_stock"),
     (JobManager, "close"),
     (Pool, "close"),
     (Dispatches, "close"),
@@ -102,6 +103,8 @@ async def test_a_failed_step_does_not_stop_the_others(
         async with engine:
             assert (await engine.send(Stop("enough"))).ok
     assert set(done) == {f"{owner.__name__}.{name}" for owner, name in STEPS}
+    # No process is started for a later load while jobs end, which may take long.
+    assert done.index("AgentCode.end_stock") < done.index("JobManager.close")
     told = [stamped.event async for batch in stream.batches() for stamped in batch]  # the stream ends
     assert told[-1] == ev.Stopped("enough")
     assert any("it broke" in event.text for event in told if isinstance(event, ev.Notice))

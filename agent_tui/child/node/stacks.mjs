@@ -1,5 +1,6 @@
 // Inspects the main thread while it is blocked: the thread of the hooks uses the inspector, in process, without
 // a port. `stacks` returns the main thread's stack, `resume` ends its wait for a debugger.
+import fs from 'node:fs';
 import inspector from 'node:inspector';
 import { SourceMap } from 'node:module';
 import net from 'node:net';
@@ -8,6 +9,8 @@ import { fileURLToPath } from 'node:url';
 const IDLE_AFTER_MS = 600; // a loop that runs JavaScript pauses at once, but later on a busy machine
 const LIMIT_MS = 900; // for the inspector to list the scripts; agent-tui waits for a second
 const IDLE = 'Thread MainThread:\n    (no JavaScript runs: the event loop waits)\n';
+const BUSY = 'Thread MainThread:\n    (not known: it did not pause)\n';
+const WOKEN = /\(node:|\/loop_monitor\.c?js:/; // frames of a loop that was woken only for this, or by the SDK's timer
 
 /** Handle the lines on the descriptor. */
 export function answer(fd) {
@@ -46,19 +49,20 @@ function stack(done) {
     session.disconnect();
     done(text);
   };
+  const giveUp = () => finish(runs() ? BUSY : IDLE);
   try {
     session.connectToMainThread();
   } catch (error) {
     done(`Thread MainThread:\n    (not known: ${error.message})\n`); // Node before 20.11
     return;
   }
-  timer = setTimeout(finish, LIMIT_MS, IDLE);
+  timer = setTimeout(giveUp, LIMIT_MS);
   session.on('Debugger.scriptParsed', ({ params }) => scripts.set(params.scriptId, params));
   session.on('Debugger.paused', ({ params }) => {
     let text;
     try {
       const lines = params.callFrames.map((frame) => line(frame, scripts));
-      const isIdle = lines.every((each) => each.includes('(node:')); // the loop was woken only for this
+      const isIdle = lines.every((each) => WOKEN.test(each));
       text = isIdle ? IDLE : `Thread MainThread:\n${lines.join('')}`;
     } catch (error) {
       text = `Thread MainThread:\n    (not known: ${error.message})\n`;
@@ -69,9 +73,19 @@ function stack(done) {
   session.post('Debugger.enable', () => {
     if (timer === null) return;
     clearTimeout(timer);
-    timer = setTimeout(finish, IDLE_AFTER_MS, IDLE);
+    timer = setTimeout(giveUp, IDLE_AFTER_MS);
     session.post('Debugger.pause');
   });
+}
+
+/** Whether the main thread has or waits for the CPU; unknown without /proc. */
+function runs() {
+  try {
+    const stat = fs.readFileSync(`/proc/self/task/${process.pid}/stat`, 'utf8');
+    return stat.slice(stat.lastIndexOf(')')).startsWith(') R');
+  } catch {
+    return false;
+  }
 }
 
 function line({ functionName, location }, scripts) {

@@ -174,6 +174,16 @@ async def test_while_a_process_waits_for_its_blank_none_is_started_in_advance(tm
         await poll(lambda: len(blanks.stock) == STOCK)
 
 
+async def test_once_killed_none_is_started_in_advance(tmp_path: Path) -> None:
+    async with stock(tmp_path) as (blanks, _):
+        claimed = blanks.claim(clean_environ(), JOB, "p1")
+        blanks.kill("agent-tui is stopping")
+        await asyncio.sleep(0.1)  # past REFILL_AFTER_S
+        assert blanks.stock == ()
+        blanks.give_back(claimed)
+        assert blanks.stock == ()
+
+
 async def test_variables_of_node_decide_whether_a_blank_fits(tmp_path: Path) -> None:
     async with stock(tmp_path) as (blanks, _):
         before = blanks.stock
