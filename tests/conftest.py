@@ -1,9 +1,11 @@
 """What all tests share."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
+from .nodes import CACHE
 from .sdks import parametrize_sdk
 
 
@@ -13,6 +15,14 @@ def no_real_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def node_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Give Node one folder for compiled code, which all xdist workers share."""
+    base = tmp_path_factory.getbasetemp()
+    run = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    CACHE["XDG_CACHE_HOME"] = str(run / "cache")
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

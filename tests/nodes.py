@@ -16,6 +16,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+STAND_IN = ROOT / "tests/fakes/js_sdk"
+"""Enough of the SDK to load a file and run prewarm, for tests of which code is loaded and why it fails."""
+CACHE: dict[str, str] = {}
+"""Variables for whatever starts Node: one folder in which a test run keeps compiled code."""
 REASON = "no Node 20 or later with @livekit/agents: install Node and make .venvs/js/.done"
 
 
@@ -63,17 +67,35 @@ def in_turn(files: Iterable[str], those: Sequence[Path]) -> list[tuple[str, Path
     return list(zip(files, itertools.cycle(those), strict=False))
 
 
+def newest_only(file: str, files: Sequence[str]) -> list[tuple[str, Path]]:
+    """Return that file with the newest Node; all files with all Nodes if `AGENT_TUI_ALL_PAIRS=1`."""
+    if os.environ.get("AGENT_TUI_ALL_PAIRS"):
+        return list(itertools.product(files, nodes()))
+    return [(file, each) for each in nodes()[-1:]]
+
+
 needs_node = pytest.mark.skipif(not (nodes() and sdks()), reason=REASON)
 
 
-def project(folder: Path, *, kind: str = "module", sdk: Path | None = None, without: str = "none") -> Path:
+def project(
+    folder: Path,
+    *,
+    kind: str = "module",
+    sdk: Path | None = None,
+    without: str = "none",
+    stand_in: bool = False,
+) -> Path:
     """Make a folder that finds the SDK; `kind` is the "type" of its package.json, or nothing. `without` is a
-    package that it does not find.
+    package that it does not find. With `stand_in` it finds `STAND_IN` instead of the SDK.
     """
     modules = folder / "node_modules"
     modules.mkdir(parents=True, exist_ok=True)
     for each in ((sdk or sdks()[0]) / "node_modules").iterdir():
-        if each.name != without:
+        if each.name != without and not (stand_in and each.name == "@livekit"):
             (modules / each.name).symlink_to(each)
+    if stand_in:
+        package = modules / "@livekit/agents"
+        shutil.copytree(STAND_IN, package / "dist")
+        shutil.move(package / "dist/package.json", package)
     (folder / "package.json").write_text(f'{{"type": "{kind}"}}' if kind else "{}")
     return folder

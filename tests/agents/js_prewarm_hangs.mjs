@@ -6,6 +6,7 @@ function loadModel() {
 
 export default defineAgent({
   prewarm: () => {
+    console.log('loading the model');
     loadModel();
   },
   entry: async () => {},

@@ -1,24 +1,23 @@
 """agents-js files under the command, as users run them."""
 
 import asyncio
-import os
 from pathlib import Path
 
 import pytest
 from livekit import api
 from livekit.protocol.agent import JobStatus
 
-from tests.cli.support import AGENTS, EXAMPLES, Run, agent_tui, finished, save
+from tests.cli.support import AGENTS, EXAMPLES, agent_tui, finished, save
 from tests.cli.test_roll_back import driven
 from tests.cli.test_servers import free_port, real_server
-from tests.nodes import in_turn, label, needs_node, newest_node, nodes, project, sdks
+from tests.nodes import CACHE, in_turn, label, needs_node, newest_node, nodes, project, sdks
 from tests.runtimes.node.support import write
 
 pytestmark = [pytest.mark.real, needs_node, pytest.mark.timeout(180)]
 
 HEADLESS = ("--local", "--headless", "--json", "--port", 0, "--exit-when-idle")
 COLD = ("--num-idle-processes", 0)
-"""No warm process, each of which costs two seconds of CPU: for runs that are not about them."""
+"""No warm process: each costs more than a second of CPU, so only runs about them have any."""
 TEST_JOBS = (*HEADLESS, *COLD, "--dispatch")
 BODY = "entry: async (ctx) => { await ctx.connect(); ctx.shutdown('said'); }"
 ESM = f"import {{ defineAgent }} from '@livekit/agents';\nexport default defineAgent({{ {BODY} }});\n"
@@ -31,8 +30,9 @@ export default defineAgent({
 });
 cli.runApp(new ServerOptions({ agent: fileURLToPath(import.meta.url), numIdleProcesses: 2 }));
 """
+SHIPPED = ("agent.mjs", "agent.ts")
 FILES = {
-    "agent.mjs": {"agent.mjs": ESM},
+    **{name: {name: (EXAMPLES / name).read_text()} for name in SHIPPED},
     "agent.js": {
         "agent.js": "import { ServerOptions, cli, defineAgent } from '@livekit/agents';\n"
         "import { said } from '@the/shared';\n"
@@ -46,7 +46,6 @@ FILES = {
         f"module.exports = defineAgent({{ {BODY} }});\n"
         "if (require.main === module) cli.runApp(new ServerOptions({ agent: __filename }));\n"
     },
-    "agent.ts": {"agent.ts": TS, "mood.ts": "export enum Mood { Calm = 'said' }\n"},
     "agent.mts": {"agent.mts": TS.replace("mood.js", "mood.mjs"), "mood.mts": "export enum Mood { Calm = 'said' }\n"},
     "agent.cts": {
         "agent.cts": TS.replace("import { fileURLToPath } from 'node:url';", "")
@@ -84,102 +83,108 @@ def with_node(*arguments: object) -> tuple[object, ...]:
 )
 @each_sdk
 async def test_every_kind_of_file_runs(tmp_path: Path, name: str, node: Path, sdk: Path) -> None:
-    # One kind of file runs as users run it, with the warm processes that its code asks for.
-    flags, jobs = (HEADLESS, 2) if name == "agent.ts" else ((*HEADLESS, *COLD), 1)
-    code, run = await finished(written(tmp_path, name, sdk), *flags, "--dispatch", jobs, "--node", node)
+    """Two of them are the examples; one runs as users run it, with the warm process that its code asks for."""
+    flags = HEADLESS if name == "agent.ts" else (*HEADLESS, *COLD)
+    file = written(tmp_path, name, sdk)
+    code, run = await finished(file, *flags, "--dispatch", 1, "--node", node, environ=CACHE)
     assert code == 0, (run.events, run.stderr)
     ready = run.all("generation_ready")[0]
     assert (ready["runtime"], ready["start_method"]) == ("agents-js", "blank")
-    assert [(each["status"], each["reason"]) for each in run.all("job_ended")] == [("success", "said")] * jobs
-    assert any(each["warm"] for each in run.all("job_started")) == (name == "agent.ts")
-    assert len(run.all("job_connected")) == jobs
+    says = "call finished" if name in SHIPPED else "said"
+    assert [(each["status"], each["reason"]) for each in run.all("job_ended")] == [("success", says)]
+    assert [each["warm"] for each in run.all("job_started")] == [name == "agent.ts"]
+    assert len(run.all("job_connected")) == 1
+    greetings = [each for each in run.all("log") if each["text"].startswith("Hello, ")]
+    assert len(greetings) == (name in SHIPPED)
 
 
 @each_sdk
-async def test_an_entry_that_throws_fails_although_the_sdk_exits_with_0(tmp_path: Path, sdk: Path) -> None:
-    agent = ESM.replace("await ctx.connect();", "\nthrow new TypeError('no such table');")
+async def test_functions_of_the_file_decide_on_offers_and_an_entry_that_throws_fails(
+    tmp_path: Path, sdk: Path
+) -> None:
+    agent = """
+import { ServerOptions, cli, defineAgent } from '@livekit/agents';
+let asked = 0;
+export default defineAgent({
+  entry: async (ctx) => {
+    const { identity } = ctx.info.acceptArguments;
+    if (identity === 'second') throw new TypeError('no such table');
+    ctx.shutdown(identity);
+  },
+});
+cli.runApp(new ServerOptions({
+  agent: import.meta.filename,
+  requestFunc: async (req) => {
+    const identity = [`first-${req.id.slice(0, 2)}`, 'second'][asked++];
+    return identity ? req.accept('Ann', identity) : req.reject();
+  },
+  loadFunc: async () => 0.25,
+}));
+"""
     write(project(tmp_path, sdk=sdk), {"agent.mjs": agent})
-    code, run = await finished(tmp_path / "agent.mjs", *with_node(*TEST_JOBS, 1))
-    assert code == 1
-    (ended,) = run.all("job_ended")
-    assert (ended["status"], ended["reason"]) == ("failed", "TypeError: no such table")
-    assert f"{tmp_path}/agent.mjs:3:" in ended["traceback"]
+    code, run = await finished(tmp_path / "agent.mjs", *with_node(*TEST_JOBS, 3), environ=CACHE)
+    assert code == 1  # one failed although the SDK's process exits with 0, and one was rejected, and so lost
+    ended = {each["reason"]: each for each in run.all("job_ended")}
+    assert {reason: each["status"] for reason, each in ended.items()} == {
+        "first-AJ": "success",
+        "TypeError: no such table": "failed",
+    }
+    assert f"{tmp_path}/agent.mjs:7:" in ended["TypeError: no such table"]["traceback"]
+    assert len(run.all("job_lost")) == 1
 
 
-async def entered(run: Run, generation: int) -> None:
-    await run.until("job_started", generation=generation)
-
-
-async def test_good_and_broken_saves(tmp_path: Path) -> None:
-    write(project(tmp_path), {"agent.mjs": "import { word } from './word.mjs';\n" + ESM, "word.mjs": "export const word = 1;\n"})  # fmt: skip
-    async with agent_tui(
-        tmp_path / "agent.mjs", *with_node("--local", "--headless", "--json", "--port", 0)
-    ) as run:
-        await run.until("process", kind="job", state="idle")
-        save(tmp_path / "word.mjs", "export const word = 2;\n")
-        ready = await run.until("generation_ready", generation=2)
-        assert ready["changed"] == [str(tmp_path / "word.mjs")]
-        save(tmp_path / ".word", "export const word = ;\n")
-        os.replace(tmp_path / ".word", tmp_path / "word.mjs")
-        failed = await run.until("generation_failed", generation=3)
-        assert failed["error"] == "SyntaxError: Unexpected token ';'"
-        assert (failed["file"], failed["line"]) == (str(tmp_path / "word.mjs"), 1)
-        save(tmp_path / "unrelated.mjs", "export const nothing = 1;\n")
-        await asyncio.sleep(0.3)
-        save(tmp_path / "word.mjs", "export const word = 3;\n")
-        await run.until("generation_ready", generation=4)
-        idle = [each for each in run.all("process") if each["kind"] == "job" and each["state"] == "idle"]
-        assert {each["generation"] for each in idle} == {1, 2, 4}
-
-
-async def test_a_reload_restarts_jobs_and_a_roll_back_runs_deleted_code(tmp_path: Path) -> None:
-    agent = """import { type JobContext, defineAgent } from '@livekit/agents';
+RELOADED = """import { type JobContext, defineAgent } from '@livekit/agents';
+import { mood } from './mood.js';
 export default defineAgent({
   entry: async (ctx: JobContext): Promise<void> => {
     const { word } = await import('./word.js');
-    console.log('entered on', word);
+    console.log('entered on', word, mood);
     ctx.addShutdownCallback(async () => console.log('goodbye from', word));
-    await new Promise((done) => setTimeout(done, 1e6));
   },
 });
 """
-    write(project(tmp_path), {"agent.ts": agent, "word.ts": "export const word: string = 'one';\n"})
-    async with driven(tmp_path / "agent.ts", "--on-reload", "restart", "--node", str(newest_node())) as d:
+
+
+async def test_good_and_broken_saves_restarted_jobs_and_a_roll_back_to_deleted_code(tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name}.ts" for name in ("agent", "word", "mood")}
+    sources = (RELOADED, "export const word: string = 'one';\n", "export const mood: string = 'calm';\n")
+    write(project(tmp_path), {f"{name}.ts": text for name, text in zip(files, sources, strict=True)})
+    # Without a stock of blanks, each of which costs more than a second of CPU; test_swap_js.py has one.
+    flags = ("--on-reload", "restart", "--start-method", "spawn", "--node", str(newest_node()))
+    async with driven(files["agent"], *flags, environ=CACHE) as d:
         before = await d.session.job("stay")
-        await d.session.printed("entered on one")
-        (tmp_path / "word.ts").unlink()
-        save(tmp_path / "agent.ts", agent.replace("await import('./word.js')", "{ word: 'two' }"))
-        await d.session.printed("entered on two")
+        await d.session.printed("entered on one calm")
+
+        save(files["mood"], "export const mood = ;\n")
+        failed = await d.run.until("generation_failed", generation=2)
+        assert failed["error"].startswith("SyntaxError: ")
+        assert (failed["file"], failed["line"]) == (str(files["mood"]), 1)
+        save(tmp_path / "unrelated.ts", "export const nothing = 1;\n")
+        await asyncio.sleep(0.3)
+
+        files["word"].unlink()
+        late, gone = "const { word } = await import('./word.js');", "const { word } = { word: 'two' };"
+        save(
+            files["agent"],
+            RELOADED.replace(late, gone).replace("import { mood } from './mood.js'", "const mood = 'new'"),
+        )
+        ready = await d.session.ready(3)
+        assert ready["changed"] == [str(files["agent"]), str(files["word"])]
+        await d.session.printed("entered on two new")
         await d.session.printed("goodbye from one")
         after = await d.run.until("job_started", restarts=1)
-        assert (after["job_id"], after["generation"]) == (before["job_id"], 2)
-        diff = await d.command(diff=[2])
-        assert (
-            "-    const { word } = await import('./word.js');\n+    const { word } = { word: 'two' };" in diff
-        )
+        assert (after["job_id"], after["generation"]) == (before["job_id"], 3)
+        diff = await d.command(diff=[3])
+        assert f"-    {late}\n+    {gone}" in diff
         assert "-export const word: string = 'one';" in diff
+
         said = await d.command(roll_back=1)
-        assert said.startswith("command done: rolled back to generation 1 (now generation 3)")
-        await d.session.printed("entered on one", 2)
+        assert said.startswith("command done: rolled back to generation 1 (now generation 4)")
+        await d.session.printed("entered on one calm", 2)
         assert not d.run.all("job_ended")
-
-
-async def test_functions_of_the_file_decide_on_offers(tmp_path: Path) -> None:
-    agent = """
-        import { ServerOptions, cli, defineAgent } from '@livekit/agents';
-        let asked = 0;
-        export default defineAgent({ entry: async (ctx) => ctx.shutdown(ctx.info.acceptArguments.identity) });
-        cli.runApp(new ServerOptions({
-          agent: import.meta.filename,
-          requestFunc: async (req) => (asked++ ? req.reject() : req.accept('Ann', `first-${req.id.slice(0, 2)}`)),
-          loadFunc: async () => 0.25,
-        }));
-    """
-    write(project(tmp_path), {"agent.mjs": agent})
-    code, run = await finished(tmp_path / "agent.mjs", *with_node(*TEST_JOBS, 2))
-    assert code == 1  # the second one was rejected, and so lost
-    assert [each["reason"] for each in run.all("job_ended")] == ["first-AJ"]
-    assert len(run.all("job_lost")) == 1
+        await d.run.until("process", kind="job", state="idle", generation=4)
+        idle = [each for each in d.run.all("process") if each["kind"] == "job" and each["state"] == "idle"]
+        assert {each["generation"] for each in idle} == {1, 3, 4}
 
 
 @pytest.mark.parametrize(
@@ -207,24 +212,17 @@ async def test_a_failed_start_says_what_to_do(
     assert len(run.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("name", ["agent.mjs", "agent.ts"])
-async def test_the_examples(tmp_path: Path, name: str) -> None:
-    write(project(tmp_path), {name: (EXAMPLES / name).read_text()})
-    code, run = await finished(tmp_path / name, *with_node(*TEST_JOBS, 2))
-    assert code == 0, (run.events, run.stderr)
-    texts = [each["text"] for each in run.all("log")]
-    assert sum(text.startswith("Hello, ") for text in texts) == 2
-
-
 def say(*turns: str) -> tuple[object, ...]:
     said = [each for turn in turns for each in ("--say", turn)]
-    return with_node(*HEADLESS, *COLD, *said)
+    return with_node(*HEADLESS, *COLD, "--no-watch", *said)
 
 
 @each_sdk
 async def test_a_conversation_with_the_talking_example(tmp_path: Path, sdk: Path) -> None:
     write(project(tmp_path, sdk=sdk), {"agent.ts": (EXAMPLES / "talk_agent.ts").read_text()})
-    code, run = await finished(tmp_path / "agent.ts", *say("hello", "any room on Friday?", "thank you"))
+    code, run = await finished(
+        tmp_path / "agent.ts", *say("hello", "any room on Friday?", "thank you"), environ=CACHE
+    )
     assert code == 0, (run.events, run.stderr)
     (started,) = run.all("session_started")
     assert (started["session"], started["agent"], started["text_only"]) == (1, "receptionist", True)
@@ -253,30 +251,26 @@ async def test_a_conversation_with_the_talking_example(tmp_path: Path, sdk: Path
     assert (ended["reason"], ended["exit_code"]) == ("all turns sent", 0)
 
 
-async def test_four_calls_at_once_with_a_turn_each(tmp_path: Path) -> None:
-    write(project(tmp_path), {"agent.mjs": (AGENTS / "js_talks.mjs").read_text()})
-    code, run = await finished(tmp_path / "agent.mjs", *say("one", "@2 billing"), "--dispatch", 4)
-    assert code == 0, (run.events, run.stderr)
-    answers: dict[int, list[str]] = {}
+@each_sdk
+async def test_calls_at_once_with_turns_that_fail_or_hang(tmp_path: Path, sdk: Path) -> None:
+    """Each call gets the first turn; a turn that fails or hangs does not stop the next one of its call."""
+    write(project(tmp_path, sdk=sdk), {"agent.mjs": (AGENTS / "js_talks.mjs").read_text()})
+    turns = say("one", "@2 raise", "@2 hang", "@2 billing")
+    flags = ("--dispatch", 2, "--turn-timeout", "1s")
+    code, run = await finished(tmp_path / "agent.mjs", *turns, *flags, environ=CACHE)
+    assert code == 1
     numbers = {each["job_id"]: each["test_dispatch"] for each in run.all("job_started")}
+    assert sorted(numbers.values()) == [1, 2]
+    answers: dict[int, list[str]] = {1: [], 2: []}
+    errors: dict[int, list[str | None]] = {1: [], 2: []}
     for each in run.all("message"):
         if each["role"] == "assistant" and each["text"] != "Hello!":  # it may come late
-            answers.setdefault(numbers[each["job_id"]], []).append(each["text"])
-    assert {number: len(texts) for number, texts in answers.items()} == {1: 1, 2: 2, 3: 1, 4: 1}
-    assert answers[2][-1] == "It is with billing."
-    assert [each["error"] for each in run.all("turn_ended")] == [None] * 5
-
-
-@each_sdk
-async def test_turns_that_fail_or_hang_do_not_stop_the_next_one(tmp_path: Path, sdk: Path) -> None:
-    write(project(tmp_path, sdk=sdk), {"agent.mjs": (AGENTS / "js_talks.mjs").read_text()})
-    turns = say("raise", "hang", "billing")
-    code, run = await finished(tmp_path / "agent.mjs", *turns, "--turn-timeout", "1s")
-    assert code == 1
+            answers[numbers[each["job_id"]]].append(each["text"])
+    for each in run.all("turn_ended"):
+        errors[numbers[each["job_id"]]].append(each["error"])
+    assert answers == {1: ["reply 1 to one"], 2: ["reply 1 to one", "It is with billing."]}
+    assert errors == {1: [None], 2: [None, "agent produced no response items", "no answer within 1 s", None]}
     assert [each["error"] for each in run.all("session_error")] == ["scripted.LLM: no such model"]
-    errors = [each["error"] for each in run.all("turn_ended")]
-    assert errors == ["agent produced no response items", "no answer within 1 s", None]
-    assert [each["text"] for each in run.all("message")][-1] == "It is with billing."
 
 
 STAYS = """
@@ -299,7 +293,10 @@ async def test_jobs_on_a_real_server(tmp_path: Path) -> None:
     name = f"agent-{free_port()}"
     client = api.LiveKitAPI(environ["LIVEKIT_URL"], environ["LIVEKIT_API_KEY"], environ["LIVEKIT_API_SECRET"])
     flags = ("--headless", "--json", "--port", 0, "--agent-name", name)
-    async with client, agent_tui(tmp_path / "agent.mjs", *with_node(*flags), environ=environ) as run:
+    async with (
+        client,
+        agent_tui(tmp_path / "agent.mjs", *with_node(*flags), environ={**environ, **CACHE}) as run,
+    ):
         await run.until("registered", agent_name=name)
 
         async def dispatch(room: str, metadata: str = "") -> str:

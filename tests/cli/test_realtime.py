@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.support import AGENTS, agent_tui
 from tests.cli.test_swap import Talk
-from tests.nodes import needs_node, newest_node, project
+from tests.nodes import CACHE, needs_node, newest_node, project
 from tests.sdks import each_sdk
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
@@ -54,4 +54,5 @@ async def test_python(sdk_python: Path, tmp_path: Path) -> None:
 async def test_agents_js(tmp_path: Path) -> None:
     file = project(tmp_path / "project") / "agent.mjs"
     file.write_text((AGENTS / "js_realtime.mjs").read_text())
-    await conversation(file, "--node", newest_node())
+    flags = ("--num-idle-processes", 0, "--node", newest_node())
+    await conversation(file, *flags, environ=CACHE)

@@ -42,8 +42,8 @@ class Driven:
 
 
 @asynccontextmanager
-async def driven(agent: Path, *more: str) -> AsyncIterator[Driven]:
-    async with serving(agent, *more, program=(DRIVEN,)) as session:
+async def driven(agent: Path, *more: str, environ: dict[str, str] | None = None) -> AsyncIterator[Driven]:
+    async with serving(agent, *more, environ=environ, program=(DRIVEN,)) as session:
         yield Driven(session)
 
 

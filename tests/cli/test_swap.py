@@ -1,7 +1,7 @@
 """`--on-reload swap`: new code in running conversations of an unmodified agent file."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -69,10 +69,12 @@ async def talking(folder: Path, python: Path, *flags: object) -> AsyncIterator[T
 
 
 @asynccontextmanager
-async def conversation(file: Path, *flags: object) -> AsyncIterator[Talk]:
+async def conversation(
+    file: Path, *flags: object, environ: Mapping[str, str] | None = None
+) -> AsyncIterator[Talk]:
     """Yield a conversation after its greeting. No session is lost, and no greeting repeated."""
     arguments = ("--local", "--json", "--port", 0, "--exit-when-idle", "--say", "-", "--on-reload", "swap")
-    async with agent_tui(file, *arguments, *flags, cwd=file.parent) as run:
+    async with agent_tui(file, *arguments, *flags, cwd=file.parent, environ=environ) as run:
         await run.until("message", turn=0)
         talk = Talk(run, file.parent, file.name)
         yield talk

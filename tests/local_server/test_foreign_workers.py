@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import Final
@@ -14,6 +13,7 @@ from livekit.protocol.agent import JobType
 from agent_tui.local_server.pool import PoolKey
 from agent_tui.local_server.server import LocalServer
 from agent_tui.local_server.session import WorkerSession
+from tests.nodes import newest_node, nodes
 from tests.sdks import each_sdk_with
 
 from .foreign import NODE, PYTHON_OPTIONS, PYTHON_SERVER, Foreign, running
@@ -36,12 +36,12 @@ async def test_livekit_agents(sdk_python: Path, command: str, tmp_path: Path) ->
 
 
 async def test_agents_js(tmp_path: Path) -> None:
-    node, modules = shutil.which("node"), _node_modules()
-    if node is None or not (modules / "@livekit" / "agents").is_dir():
+    modules = _node_modules()
+    if not nodes() or not (modules / "@livekit" / "agents").is_dir():
         pytest.skip("no Node, or no @livekit/agents: set AGENT_TUI_NODE_MODULES")
     (tmp_path / "node_modules").symlink_to(modules.resolve())
     (tmp_path / "agent.mjs").write_text(NODE)
-    await _is_served([node, "agent.mjs", "start"], tmp_path)
+    await _is_served([str(newest_node()), "agent.mjs", "start"], tmp_path)
 
 
 async def _is_served(command: list[str], folder: Path) -> None:

@@ -18,16 +18,19 @@ from agent_tui.model.child import (
     BaseReport,
     Child,
     ChildExit,
+    DumpStacks,
     Failed,
     FromChild,
     Manifest,
     ProcessKind,
     Ready,
+    Stacks,
     StartJob,
 )
 from agent_tui.model.clock import SystemClock
 from agent_tui.model.events import StartMethod
 from agent_tui.model.logs import LogLevel, LogSource, ParseLine
+from agent_tui.processes.stacks import place
 from agent_tui.runtimes.forks import ForkServer
 from agent_tui.runtimes.kinds import KINDS, LIVEKIT_AGENTS
 from agent_tui.runtimes.orphans import become_subreaper
@@ -162,6 +165,16 @@ async def rest(child: Child) -> list[FromChild]:
 async def loaded(child: Child) -> Manifest | Failed:
     """Return the result of a control process."""
     return await until(child, Manifest, Failed)
+
+
+async def stacks_of(child: Child, at: str) -> str:
+    """Return the stacks of a child once its main thread is there, such as `agent.mjs:4 in spin`."""
+    text = ""
+    async with asyncio.timeout(PATIENCE_S):
+        while place(text) != at:
+            child.send(DumpStacks())
+            text = (await until(child, Stacks)).text
+    return text
 
 
 async def ended(child: Child) -> ChildExit:

@@ -1,6 +1,5 @@
 """The same scenarios with every kind of child: what the pool and the job manager rely on."""
 
-import asyncio
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,7 +26,7 @@ from agent_tui.model.child import (
     Stacks,
 )
 from agent_tui.model.events import StartMethod
-from agent_tui.processes.stacks import place, slow_start
+from agent_tui.processes.stacks import slow_start
 from agent_tui.runtimes import kinds
 from agent_tui.runtimes.line_child import LineChild
 from agent_tui.runtimes.node.child import NodeChild
@@ -47,6 +46,7 @@ from .support import (
     poll,
     rest,
     runtime,
+    stacks_of,
     start_job,
     started_by,
     until,
@@ -186,6 +186,9 @@ async def test_a_crash_is_reported_before_the_end(kind: str, bases: SharedBases)
         child.send(start_job("raises"))
         crash = await until(child, JobCrashed)
         assert crash.error
+        if kind == "agents-js":
+            assert crash.error == "Error: asked to"
+            assert "/js_waits.mjs:5:" in crash.traceback
         crashed = Exiting("job crashed")
         assert crashed in await rest(child)
         assert (await ended(child)).exit_code == 0
@@ -202,13 +205,13 @@ async def test_a_failing_prewarm_is_never_ready(kind: str, bases: SharedBases) -
 async def test_the_stacks_of_a_hanging_prewarm_name_its_line(kind: str, bases: SharedBases) -> None:
     if kind == "node-shaped":
         return  # a runtime without stacks
-    async with child_of(kind, "prewarm hangs", Sink(), bases) as child:
+    sink = Sink()
+    async with child_of(kind, "prewarm hangs", sink, bases) as child:
         assert await child.receive() == Loading()
-        hangs_at, text = HANGS_AT.get(kind, HANGS_AT["livekit-agents"]), ""
-        async with asyncio.timeout(20):
-            while place(text) != hangs_at:  # the SDK is still on its way to prewarm
-                child.send(DumpStacks())
-                text = (await until(child, Stacks)).text
+        if kind == "agents-js":  # each answer takes its CPU while the SDK is still on its way to prewarm
+            await poll(lambda: sink.printed() == ["loading the model"])
+        hangs_at = HANGS_AT.get(kind, HANGS_AT["livekit-agents"])
+        text = await stacks_of(child, hangs_at)
         assert slow_start(text, 10.0, is_job=True) == (
             f"prewarm still running after 10 s at {hangs_at} (initializeProcessTimeout)"
         )
@@ -244,7 +247,10 @@ async def test_the_end_of_the_host_ends_the_child(kind: str, bases: SharedBases)
             lines = child._lines.result()
             assert lines is not None
             lines._close()
-            assert (await ended(child)).exit_code == 0  # the SDK's main ends gracefully
+            # The SDK's main ends gracefully, and not 15 s later, without callbacks (agents-js.md §13, F1).
+            assert (await ended(child)).exit_code == 0
+            sink.join()
+            assert sink.printed()[-1] == "called back"
         else:
             assert isinstance(child, LineChild)
             child._close()

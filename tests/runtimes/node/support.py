@@ -17,7 +17,7 @@ from agent_tui.runtimes.node.find import find_node
 from agent_tui.runtimes.node.runtime import NodeRuntime
 from agent_tui.runtimes.python import ChildSettings, Modules
 
-from ...nodes import newest_node, project
+from ...nodes import CACHE, newest_node, project
 from ..support import Sink, clean_environ, nothing_left, until
 
 AGENT = "import { defineAgent } from '@livekit/agents';\n"
@@ -44,7 +44,7 @@ class Host:
         return NodeRuntime(
             self.blanks,
             self.file,
-            {**clean_environ(), **(environ or {})},
+            {**clean_environ(), **CACHE, **(environ or {})},
             self.sink,
             SystemClock(),
             settings=ChildSettings(**settings),
@@ -85,11 +85,12 @@ async def host_of(
     kind: str = "module",
     sdk: Path | None = None,
     without: str = "none",
+    stand_in: bool = False,
     node: Path | None = None,
 ) -> AsyncIterator[Host]:
     """Yield a project with those files; everything started is ended and leaves nothing behind."""
     if not (folder / "node_modules").exists():
-        project(folder, kind=kind, sdk=sdk, without=without)
+        project(folder, kind=kind, sdk=sdk, without=without, stand_in=stand_in)
     write(folder, files)
     file = folder / name
     found = await asyncio.to_thread(find_node, file, clean_environ(), str(node or newest_node()))

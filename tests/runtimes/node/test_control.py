@@ -57,6 +57,7 @@ def offer(room: str) -> ch.AskRequest:
 
 
 async def test_the_manifest_has_what_run_app_was_given_and_starts_nothing(tmp_path: Path) -> None:
+    """And each offer gets one answer; the load function sees the running jobs."""
     async with host_of(tmp_path, "agent.mjs", FILES) as host:
         manifest = await host.manifest()
         where = f"agent.mjs:{MAIN.splitlines().index('    new ServerOptions({') + 1}"
@@ -83,26 +84,12 @@ async def test_the_manifest_has_what_run_app_was_given_and_starts_nothing(tmp_pa
         assert set(manifest.files) == {str(host.file), str(tmp_path / "limits.mjs")}
         assert set(manifest.function_names) == {"onRequest", "measure"}
 
-
-@pytest.mark.parametrize(
-    ("room", "answer"),
-    [
-        ("full", ch.RequestAnswer("AJ_full", None)),
-        ("raises", ch.RequestAnswer("AJ_raises", None, error="Error: no seat")),
-        (
-            "silent",
-            ch.RequestAnswer(
-                "AJ_silent", None, error="the request function returned without accepting or rejecting"
-            ),
-        ),
-    ],
-)
-async def test_each_offer_gets_one_answer(tmp_path: Path, room: str, answer: ch.RequestAnswer) -> None:
-    async with host_of(tmp_path, "agent.mjs", FILES) as host:
-        await host.manifest()
         (child,) = host.children
-        child.send(offer(room))
-        assert await until(child, ch.RequestAnswer) == answer
+        silent = "the request function returned without accepting or rejecting"
+        refused = (("full", None), ("raises", "Error: no seat"), ("silent", silent))
+        for room, error in refused:
+            child.send(offer(room))
+            assert await until(child, ch.RequestAnswer) == ch.RequestAnswer(f"AJ_{room}", None, error=error)
         child.send(offer("open"))
         accepted = await until(child, ch.RequestAnswer)
         # In requestFunc the job is the SDK's type: numbers for enums, bigint for int64.
@@ -114,26 +101,25 @@ async def test_each_offer_gets_one_answer(tmp_path: Path, room: str, answer: ch.
         child.send(ch.Ping(7))
         assert await child.receive() == ch.Pong(7)  # and no second answer
 
-
-async def test_the_load_function_sees_the_running_jobs(tmp_path: Path) -> None:
-    async with host_of(tmp_path, "agent.mjs", FILES) as host:
-        await host.manifest()
-        (child,) = host.children
         job = ch.ActiveJob(make_job(), ch.AcceptArguments("ann"), "ws://x", "token", "AW_1")
         child.send(ch.WorkerLive("AW_1", (job, job, job), draining=False))
         child.send(ch.AskLoad(5))
         assert await until(child, ch.LoadAnswer) == ch.LoadAnswer(5, 0.75)
 
 
-async def test_load_functions_that_fail(tmp_path: Path) -> None:
+async def test_functions_that_options_name_replace_the_files_choice_and_may_fail(tmp_path: Path) -> None:
     agent = """
         import { ServerOptions, cli, defineAgent } from '@livekit/agents';
         export default defineAgent({ entry: async () => {} });
         const answers = [() => { throw new Error('sync'); }, () => NaN, () => 0.5, async () => Promise.reject(7)];
-        cli.runApp(new ServerOptions({ agent: import.meta.filename, loadFunc: () => answers.shift()() }));
+        export const flaky = () => answers.shift()();
+        export const full = (req) => req.reject();
+        const none = () => { throw new Error('not this one'); };
+        cli.runApp(new ServerOptions({ agent: import.meta.filename, loadFunc: none, requestFunc: none }));
     """
     async with host_of(tmp_path, "agent.mjs", {"agent.mjs": agent}) as host:
-        await host.manifest()
+        manifest = await host.manifest(load_func="flaky", request_func="full")
+        assert (manifest.has_load_func, manifest.has_request_func) == (True, True)
         (child,) = host.children
         told = []
         for number in range(4):
@@ -141,15 +127,13 @@ async def test_load_functions_that_fail(tmp_path: Path) -> None:
             answer = await until(child, ch.LoadAnswer)
             told.append(answer.error if answer.load is None else answer.load)
         assert told == ["Error: sync", "RangeError: the load function returned NaN", 0.5, "Error: 7"]
+        child.send(offer("open"))
+        assert await until(child, ch.RequestAnswer) == ch.RequestAnswer("AJ_open", None)
 
 
-async def test_functions_that_options_name_replace_the_files_choice(tmp_path: Path) -> None:
-    async with host_of(tmp_path, "agent.mjs", FILES) as host:
-        manifest = await host.manifest(load_func="measure", request_func="")
-        assert manifest.has_load_func
-
-
-async def test_without_functions_there_are_none(tmp_path: Path) -> None:
+async def test_without_functions_there_are_none_and_the_sdks_own_runner_is_registered_lazily(
+    tmp_path: Path,
+) -> None:
     plain = """
         import { defineAgent } from '@livekit/agents';
         export default defineAgent({ entry: async () => {} });
@@ -158,6 +142,9 @@ async def test_without_functions_there_are_none(tmp_path: Path) -> None:
         manifest = await host.manifest()
         assert (manifest.has_request_func, manifest.has_load_func, manifest.has_prewarm) == (False,) * 3
         assert dict(manifest.options) == {}
+        assert manifest.inference_runners in ((), ("lk_eot_audio",))  # if its native part can be loaded
+        assert manifest.lazy_runners
+        assert not manifest.own_runners
         (child,) = host.children
         child.send(ch.Shutdown("enough"))
         assert await rest(child) == [ch.ShutdownAck(), ch.ShuttingDown()]
@@ -223,15 +210,3 @@ async def test_runners_that_plugins_register(tmp_path: Path) -> None:
         child.send(ch.Shutdown("enough"))
         assert ch.ShuttingDown() in await rest(child)
         assert (await ended(child)).exit_code == 0
-
-
-async def test_the_sdks_own_runner_is_registered_lazily(tmp_path: Path) -> None:
-    plain = """
-        import { defineAgent } from '@livekit/agents';
-        export default defineAgent({ entry: async () => {} });
-    """
-    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": plain}) as host:
-        manifest = await host.manifest()
-        assert manifest.inference_runners in ((), ("lk_eot_audio",))  # if its native part can be loaded
-        assert manifest.lazy_runners
-        assert not manifest.own_runners

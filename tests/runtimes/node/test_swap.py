@@ -60,6 +60,12 @@ class Swapping:
                 return message
         return await self.until(ch.Swapped)
 
+    async def waits(self) -> ch.SwapWaits:
+        """Wait until the child reports what the last swap waits for."""
+        while (found := await self.until(ch.SwapWaits)).generation != self.generation:
+            pass
+        return found
+
     async def swap(self, *changes: tuple[str, str], name: str = "agent") -> ch.Swapped:
         self.change(*changes, name=name)
         found = await self.swapped()
@@ -189,71 +195,79 @@ async def test_a_conversation_over_ten_swaps(tmp_path: Path, kind: str, node: Pa
             assert await run.say("lazy") == "late 10 | instructions one"
 
 
-async def test_a_swap_waits_for_a_running_tool_and_the_newest_save_wins(tmp_path: Path) -> None:
+async def test_a_swap_waits_for_a_running_tool(tmp_path: Path) -> None:
+    """The newest save wins; one that waits can be cancelled, and is when the job ends."""
+    running, go = tmp_path / "running", tmp_path / "go"
     async with swapping(tmp_path) as run:
-        asked = run.talk.send("run_input", text="slow")
-        await poll((tmp_path / "running").exists)
+
+        async def slow() -> str:
+            """Start the tool, and return the request's id once it runs."""
+            running.unlink(missing_ok=True)
+            go.unlink(missing_ok=True)
+            asked = run.talk.send("run_input", text="slow")
+            await poll(running.exists)
+            return asked
+
+        def results() -> int:
+            return sum(isinstance(each, ch.Swapped) for each in run.seen)
+
+        asked = await slow()
         run.change(("instructions one", "instructions two"), ("slow one", "slow two"))
-        waits = await run.until(ch.SwapWaits)
+        waits = await run.waits()
         assert (waits.session, waits.generation, waits.tool) == (1, 2, "slow")
         run.change(("instructions two", "instructions three"), ("slow two", "slow three"))
-        assert (await run.until(ch.SwapWaits)).generation == 3
-        (tmp_path / "go").touch()
+        assert (await run.waits()).generation == 3
+        go.touch()
         swapped = await run.swapped()
         assert (swapped.generation, swapped.reached) == (3, SwapReach.ALL)
         assert (await run.reply(asked)).startswith("slow one base one | instructions ")
         assert await run.say("slow") == "slow three base one | instructions three"
-        assert sum(isinstance(each, ch.Swapped) for each in run.seen) == 1
+        assert results() == 1
 
-
-async def test_a_swap_that_waits_can_be_cancelled(tmp_path: Path) -> None:
-    async with swapping(tmp_path) as run:
-        asked = run.talk.send("run_input", text="slow")
-        await poll((tmp_path / "running").exists)
-        run.change(("instructions one", "instructions two"))
-        await run.until(ch.SwapWaits)
+        asked = await slow()
+        run.change(("instructions three", "instructions four"))
+        await run.waits()
         run.child.send(ch.SwapCode(0, {}))
-        (tmp_path / "go").touch()
+        go.touch()
         await run.reply(asked)
-        assert await run.say("hi") == "2 instructions one"
-        assert (await run.swap(("slow one", "slow two"))).reached is SwapReach.ALL
-        assert await run.say("hi") == "3 instructions two"
-        assert sum(isinstance(each, ch.Swapped) for each in run.seen) == 1
+        assert await run.say("hi") == "4 instructions three"
+        assert (await run.swap(("slow three", "slow five"))).reached is SwapReach.ALL
+        assert await run.say("hi") == "5 instructions four"
+        assert results() == 2
 
-
-async def test_a_job_that_ends_while_a_swap_waits(tmp_path: Path) -> None:
-    async with swapping(tmp_path) as run:
-        run.talk.send("run_input", text="slow")
-        await poll((tmp_path / "running").exists)
-        run.change(("slow one", "slow two"))
-        await run.until(ch.SwapWaits)
+        await slow()
+        run.change(("slow five", "slow six"))
+        await run.waits()
         run.child.send(ch.Shutdown("now"))
-        (tmp_path / "go").touch()
-    assert not any(isinstance(each, ch.Swapped) for each in run.seen)
+        go.touch()
+    assert results() == 2
 
 
-async def test_after_a_handoff_the_current_agent_is_swapped(tmp_path: Path) -> None:
+async def test_swaps_around_a_handoff(tmp_path: Path) -> None:
     async with swapping(tmp_path) as run:
-        await run.say("billing")
-        assert await run.say("hi") == "1 billing one"
-        assert (await run.swap(("billing one", "billing two"))).reached is SwapReach.ALL
-        assert await run.say("hi") == "2 billing two"
-        assert run.talk.added("agent_handoff")[-1]["new_agent_id"] == "billing"
-
-
-async def test_a_swap_in_the_middle_of_a_handoff(tmp_path: Path) -> None:
-    """The tool that hands over ends as old code, and the agent that it builds gets the new code."""
-    async with swapping(tmp_path) as run:
+        # The tool that hands over ends as old code, and the agent that it builds gets the new code.
         asked = run.talk.send("run_input", text="transfer")
         await poll((tmp_path / "running").exists)
         run.change(("billing one", "billing two"), ("transfer one", "transfer two"))
-        assert (await run.until(ch.SwapWaits)).tool == "transfer"
+        assert (await run.waits()).tool == "transfer"
         (tmp_path / "go").touch()
         assert (await run.swapped()).reached is SwapReach.ALL
         await run.reply(asked)
         assert run.talk.said()[-1].startswith("transfer one | ")
-        assert run.talk.added("agent_handoff")[-1]["new_agent_id"] == "billing"
         assert await run.say("hi") == "1 billing two"
+
+        # After a handoff the current agent is swapped.
+        assert (await run.swap(("billing two", "billing three"))).reached is SwapReach.ALL
+        assert await run.say("hi") == "2 billing three"
+        handoffs = run.talk.added("agent_handoff")
+        assert handoffs[-1]["new_agent_id"] == "billing"
+
+        # An agent that older code builds after the swap gets the new code.
+        (tmp_path / "late").touch()
+        while len(later := run.talk.added("agent_handoff")) == len(handoffs):
+            await run.until(ch.SessionData)
+        assert later[-1]["new_agent_id"] == "billing"
+        assert await run.say("hi") == "1 billing three"
 
 
 async def test_many_versions_of_modules_say_that_the_job_should_be_restarted(tmp_path: Path) -> None:
@@ -272,26 +286,8 @@ async def test_many_versions_of_modules_say_that_the_job_should_be_restarted(tmp
         assert await run.say("hi") == "1 instructions one"
 
 
-async def test_an_agent_that_older_code_builds_after_the_swap_gets_the_new_code(tmp_path: Path) -> None:
-    async with swapping(tmp_path) as run:
-        await run.swap(("billing one", "billing two"))
-        (tmp_path / "late").touch()
-        while not any(each["new_agent_id"] == "billing" for each in run.talk.added("agent_handoff")):
-            await run.until(ch.SessionData)
-        assert await run.say("hi") == "1 billing two"
-
-
 async def test_a_swap_waits_for_a_tool_that_awaits_a_task(tmp_path: Path) -> None:
-    async with swapping(tmp_path) as run:
-        assert await run.say("ask") == "1 question one"
-        run.change(("question one", "question two"), ("done one", "done two"), ("facts one", "facts two"))
-        assert (await run.until(ch.SwapWaits)).tool == "ask"
-        assert (await run.say("done")).startswith("done one | instructions one")
-        assert (await run.swapped()).reached is SwapReach.ALL
-        assert (await run.say("facts")).startswith("facts two 1 ")
-
-
-async def test_a_task_that_no_tool_awaits_is_swapped_with_the_agent_that_waits_for_it(tmp_path: Path) -> None:
+    """A task that no tool awaits is swapped, with the agent that waits for it."""
     agent = (AGENTS / "js_swap/agent.mjs").read_text()
     greets = "    this.session.generateReply();"
     agent = agent.replace(
@@ -307,6 +303,15 @@ async def test_a_task_that_no_tool_awaits_is_swapped_with_the_agent_that_waits_f
         assert await run.say("hi") == "2 question two"
         await run.say("done")
         assert (await run.say("facts")).startswith("facts two 1 ")
+
+        assert (await run.say("ask")).endswith(" question two")
+        run.change(
+            ("question two", "question three"), ("done two", "done three"), ("facts two", "facts three")
+        )
+        assert (await run.waits()).tool == "ask"
+        assert (await run.say("done")).startswith("done two | instructions one")
+        assert (await run.swapped()).reached is SwapReach.ALL
+        assert (await run.say("facts")).startswith("facts three 2 ")
 
 
 async def test_what_is_not_reached_is_listed(tmp_path: Path) -> None:
@@ -331,36 +336,40 @@ async def test_what_is_not_reached_is_listed(tmp_path: Path) -> None:
         assert "scripted.mjs:5 STARTS was created again" in swapped.notes
 
 
-@pytest.mark.parametrize(
-    ("changes", "reached", "note"),
-    [
-        ([("constructor() {\n    super({\n      id: 'desk'", "constructor(name = 'x') {\n    super({\n      id: 'desk'")],
-         SwapReach.METHODS, "the constructor of Desk has parameters: instructions and tools stay as they were"),
-        ([("id: 'desk',", "id: 'desk', ...nothing(),")],
-         SwapReach.METHODS, "new Desk() raised ReferenceError: nothing is not defined: instructions and tools stay as they were"),
-        ([("class Base extends voice.Agent", "class Base extends voice.AgentTask")],
-         SwapReach.NONE, "class Desk is now an AgentTask: its agent keeps its code"),
-        ([("class Base extends voice.Agent", "class Base extends Object")],
-         SwapReach.NONE, "class Desk is not an Agent any more: its agent keeps its code"),
-        ([("class Desk extends Base {", "const made = () => {\nclass Desk extends Base {"),
-          ("class Billing", "return new Desk();\n};\n\nclass Billing"), ("new Desk(),", "made(),")],
-         SwapReach.NONE, "class Desk is defined in a function: its agent keeps its code"),
-    ],
-    ids=["parameters", "raises", "task", "no agent", "inner"],
-)  # fmt: skip
-async def test_code_that_an_agent_cannot_take_leaves_the_call_as_it_was(
-    tmp_path: Path, changes: list[tuple[str, str]], reached: SwapReach, note: str
-) -> None:
+UNFIT = [
+    ([("constructor() {\n    super({\n      id: 'desk'", "constructor(name = 'x') {\n    super({\n      id: 'desk'")],
+     SwapReach.METHODS, "the constructor of Desk has parameters: instructions and tools stay as they were"),
+    ([("id: 'desk',", "id: 'desk', ...nothing(),")],
+     SwapReach.METHODS, "new Desk() raised ReferenceError: nothing is not defined: instructions and tools stay as they were"),
+    ([("class Base extends voice.Agent", "class Base extends voice.AgentTask")],
+     SwapReach.NONE, "class Desk is now an AgentTask: its agent keeps its code"),
+    ([("class Base extends voice.Agent", "class Base extends Object")],
+     SwapReach.NONE, "class Desk is not an Agent any more: its agent keeps its code"),
+    ([("class Desk extends Base {", "const made = () => {\nclass Desk extends Base {"),
+      ("class Billing", "return new Desk();\n};\n\nclass Billing"), ("new Desk(),", "made(),")],
+     SwapReach.NONE, "class Desk is defined in a function: its agent keeps its code"),
+]  # fmt: skip
+"""Changes that an agent cannot take, how far the swap reaches, and why."""
+
+
+async def test_code_that_an_agent_cannot_take_leaves_the_call_as_it_was(tmp_path: Path) -> None:
     async with swapping(tmp_path) as run:
+        count, base = 0, "base one"
         more = [("instructions one", "instructions two"), ("base one", "base two")]
-        swapped = await run.swap(*changes, *more)
-        assert (swapped.reached, note in swapped.notes) == (reached, True), swapped.notes
-        base = "base two" if reached is SwapReach.METHODS else "base one"
-        assert await run.say("facts") == f"facts one 1 label one {base} 10 1 secret one | instructions one"
-        run.now = dict(run.started)
-        assert (await run.swap(("base one", "base three"))).reached is SwapReach.ALL
-        said = await run.say("facts")
-        assert said == "facts one 2 label one base three 10 1 secret one | instructions one"
+        for changes, reached, note in UNFIT:
+            run.now = dict(run.started)
+            swapped = await run.swap(*changes, *more)
+            assert (swapped.reached, note in swapped.notes) == (reached, True), swapped.notes
+            base = "base two" if reached is SwapReach.METHODS else base
+            said = await run.say("facts")
+            count += 1
+            assert said == f"facts one {count} label one {base} 10 1 secret one | instructions one"
+            run.now = dict(run.started)
+            base = f"base {count}"
+            assert (await run.swap(("base one", base))).reached is SwapReach.ALL
+            said = await run.say("facts")
+            count += 1
+            assert said == f"facts one {count} label one {base} 10 1 secret one | instructions one"
 
 
 async def test_tools_and_instructions_that_the_agent_changed_itself_stay(tmp_path: Path) -> None:

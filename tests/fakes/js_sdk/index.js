@@ -1,0 +1,1 @@
+export { JobContext, ServerOptions, defineAgent, initializeLogger, isAgent, voice } from './index.cjs';

@@ -1,0 +1,1 @@
+import './job_proc_lazy_main.cjs';
