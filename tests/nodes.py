@@ -90,11 +90,14 @@ def project(
     """
     modules = folder / "node_modules"
     modules.mkdir(parents=True, exist_ok=True)
-    for each in ((sdk or sdks()[0]) / "node_modules").iterdir():
+    installed = (sdk or sdks()[0]) / "node_modules"
+    for each in installed.iterdir():
         if each.name != without and not (stand_in and each.name == "@livekit"):
             (modules / each.name).symlink_to(each)
     if stand_in:
         package = modules / "@livekit/agents"
+        (modules / "@livekit").mkdir()
+        (modules / "@livekit/protocol").symlink_to(installed / "@livekit/protocol")
         shutil.copytree(STAND_IN, package / "dist")
         shutil.move(package / "dist/package.json", package)
     (folder / "package.json").write_text(f'{{"type": "{kind}"}}' if kind else "{}")

@@ -144,7 +144,8 @@ import { far } from '@lib/far.js';
 export default defineAgent({
   entry: async (ctx: JobContext) => {
     const late: string = (await import('./late.js')).late;
-    console.log(Mood.Calm, far, late, getJobContext() === ctx);
+    const gone: string = (await import('./gone.js')).gone;
+    console.log(Mood.Calm, far, late, gone, getJobContext() === ctx);
     ctx.shutdown('x');
   },
 });
@@ -152,6 +153,7 @@ export default defineAgent({
 TYPESCRIPT_FILES = {
     "mood.ts": "export enum Mood { Calm = 'calm' }\n",
     "late.ts": "export const late: string = 'old';\n",
+    "gone.ts": "export const gone: string = 'gone';\n",
     "lib/far.ts": "export const far: number = 1;\n",
     "tsconfig.json": '{\n  // paths\n  "compilerOptions": { "paths": { "@lib/*": ["./lib/*"] }, }\n}',
 }
@@ -167,10 +169,11 @@ async def test_typescript_by_tsx(tmp_path: Path, kind: str) -> None:
         child = await host.launch(modules=code)
         await until(child, ch.Ready)
         (tmp_path / "late.ts").write_text("export const late: string = 'new';\n")
+        (tmp_path / "gone.ts").unlink()
         child.send(start_job())
         await rest(child)
         await poll(lambda: host.sink.printed())
-        assert host.sink.printed() == ["calm 1 old true"], host.sink.lines
+        assert host.sink.printed() == ["calm 1 old gone true"], host.sink.lines
 
 
 @pytest.mark.skipif(not (nodes() and version_of(newest_node()) >= (22, 7)), reason="needs Node 22.7 or later")
@@ -182,10 +185,11 @@ async def test_typescript_by_node_itself(tmp_path: Path, kind: str) -> None:
         child = await host.launch(modules=code)
         await until(child, ch.Ready)
         (tmp_path / "late.ts").write_text("export const late: string = 'new';\n")
+        (tmp_path / "gone.ts").unlink()
         child.send(start_job())
         await rest(child)
         await poll(lambda: host.sink.printed())
-        assert host.sink.printed() == ["calm 1 old true"], host.sink.lines
+        assert host.sink.printed() == ["calm 1 old gone true"], host.sink.lines
 
 
 async def test_a_typescript_error_names_file_and_line(tmp_path: Path) -> None:
@@ -213,7 +217,7 @@ async def test_a_workspace_package_is_the_projects(tmp_path: Path) -> None:
     scope = tmp_path / "apps/agent/node_modules/@hotel"
     scope.mkdir(parents=True)
     (scope / "desk").symlink_to("../../../../packages/desk")
-    async with host_of(tmp_path, "apps/agent/agent.mjs", files) as host:
+    async with host_of(tmp_path, "apps/agent/agent.mjs", files, stand_in=True) as host:
         manifest = await host.manifest()
         assert set(manifest.files) == {str(host.file), str(tmp_path / "packages/desk/main.js")}
         assert any("/zod/" in each for each in manifest.imports)
