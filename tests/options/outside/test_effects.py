@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -86,6 +86,7 @@ class Language:
     turn: int
     """Where the sources start to take turns."""
     has_session_end: bool = True
+    environ: Mapping[str, str] = field(default_factory=dict)
 
     def source(self, name: str) -> str:
         """Return the source of an option outside the code."""
@@ -102,7 +103,7 @@ def sdk_text(names: Iterable[str]) -> str:
     return python_text(*(CASES[name] for name in names))
 
 
-JS = Language(".mjs", JS_CODE, js_text, lambda: [f"--node={newest_node()}"], turn=1)
+JS = Language(".mjs", JS_CODE, js_text, lambda: [f"--node={newest_node()}"], turn=1, environ=CACHE)
 SDK = Language(
     ".py",
     {case.option: case.code for case in cases.CASES if case.code},
@@ -133,7 +134,7 @@ async def hosting(
         port = free_port()
         names = {*outside, *code}
         words = ["--no-watch", *flags, *language.flags()]  # nothing is saved: no stock of blanks
-        variables = {**(CACHE if language is JS else {}), **environ}
+        variables = {**language.environ, **environ}
         for name in outside:
             value = {"agent": f"other{language.suffix}", "wsURL": recorder.url, "port": str(port)}.get(
                 name, CASES[name].value
@@ -247,7 +248,8 @@ async def test_options_that_end_a_run_can_be_set_in_the_code(language: Language,
     names = [name for name in ENDING if name in language.code]
     write(language, tmp_path, names)
     file = f"agent{language.suffix}"
-    code, run = await finished("options", file, "--json", *language.flags(), cwd=tmp_path)
+    flags = language.flags()
+    code, run = await finished("options", file, "--json", *flags, cwd=tmp_path, environ=language.environ)
     assert code == 0, run.stderr
     found = {name: run.events[0][name] for name in names}
     values = {"workerToken": "•••", "initializeProcessTimeout": 700.0, "jobMemoryLimitMB": 9, "maxRetry": 0}

@@ -166,29 +166,16 @@ async def test_commonjs_runs_as_the_main_module(tmp_path: Path) -> None:
         }
 
 
-async def test_an_agent_in_another_file_than_the_one_that_runs(tmp_path: Path) -> None:
+async def test_an_agent_in_another_file_and_runners_that_plugins_register(tmp_path: Path) -> None:
     main = """
-        import { ServerOptions, cli } from '@livekit/agents';
+        import { InferenceRunner, ServerOptions, cli } from '@livekit/agents';
         import { fileURLToPath } from 'node:url';
+        InferenceRunner.registerRunner('double', new URL('./runner.mjs', import.meta.url).toString());
         cli.runApp(new ServerOptions({ agent: fileURLToPath(new URL('./desk.mjs', import.meta.url)) }));
     """
     desk = """
         import { defineAgent } from '@livekit/agents';
         export default defineAgent({ entry: async () => {}, prewarm: () => console.log('desk') });
-    """
-    async with host_of(tmp_path, "main.mjs", {"main.mjs": main, "desk.mjs": desk}) as host:
-        run = host.runtime()
-        manifest = await host.manifest(run)
-        child = await host.launch(run=run, functions=manifest.functions)
-        await until(child, ch.Ready)
-        await poll(lambda: host.sink.printed() == ["desk"])
-
-
-async def test_runners_that_plugins_register(tmp_path: Path) -> None:
-    agent = """
-        import { InferenceRunner, defineAgent } from '@livekit/agents';
-        InferenceRunner.registerRunner('double', new URL('./runner.mjs', import.meta.url).toString());
-        export default defineAgent({ entry: async () => {} });
     """
     runner = """
         export default class Runner {
@@ -197,10 +184,16 @@ async def test_runners_that_plugins_register(tmp_path: Path) -> None:
           async close() {}
         }
     """
-    async with host_of(tmp_path, "agent.mjs", {"agent.mjs": agent, "runner.mjs": runner}) as host:
+    files = {"main.mjs": main, "desk.mjs": desk, "runner.mjs": runner}
+    async with host_of(tmp_path, "main.mjs", files) as host:
         run = host.runtime()
         manifest = await host.manifest(run)
         assert (manifest.inference_runners[:1], manifest.own_runners) == (("double",), True)
+
+        job = await host.launch(run=run, functions=manifest.functions)
+        await until(job, ch.Ready)
+        await poll(lambda: host.sink.printed() == ["desk"])
+
         child = await host.launch(ch.ProcessKind.INFERENCE, run, manifest.functions)
         await until(child, ch.Ready)
         child.send(ch.InferenceRequest("r1", "double", b'{"x": 2}'))
