@@ -50,7 +50,10 @@ class ScriptedLLM(llm.LLM):
 
 class ScriptedStream(llm.LLMStream):
     async def _run(self) -> None:
-        items = self._chat_ctx.items
+        # A save that changes the instructions adds an item, too.
+        items = [
+            i for i in self._chat_ctx.items if i.type in ("message", "function_call", "function_call_output")
+        ]
         said = next(
             (i.text_content or "" for i in reversed(items) if i.type == "message" and i.role == "user"), ""
         )

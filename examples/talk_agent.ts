@@ -58,7 +58,8 @@ class ScriptedLLM extends llm.LLM {
 
 class ScriptedStream extends llm.LLMStream {
   protected async run(): Promise<void> {
-    const items = this.chatCtx.items;
+    // A save that changes the instructions adds an item, too.
+    const items = this.chatCtx.items.filter(({ type }) => ['message', 'function_call', 'function_call_output'].includes(type));
     const last = items.at(-1);
     const said = items.findLast((item) => item.type === 'message' && item.role === 'user');
     const text = (said?.type === 'message' && said.textContent) || '';

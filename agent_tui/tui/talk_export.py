@@ -122,6 +122,14 @@ def _markdown(session: SessionView) -> Iterator[str]:
         yield from _turn_markdown(turn)
 
 
+_REACHED = {
+    se.SwapReach.ALL: "all of the agent's code",
+    se.SwapReach.METHODS: "methods and tools only",
+    se.SwapReach.NONE: "nothing",
+}
+"""What a swap changed."""
+
+
 def _turn_markdown(turn: TurnView) -> Iterator[str]:
     if turn.text and not any(
         isinstance(each, MessageView) and each.role is se.Role.USER for each in turn.entries
@@ -148,8 +156,9 @@ def _turn_markdown(turn: TurnView) -> Iterator[str]:
                 yield from (f"error {_code(entry.component)}".rstrip(), "", *_indented(entry.error))
             case SwapView():
                 old, new = entry.from_generation, entry.to_generation
-                yield f"swap of generation {old} for {new}: {entry.reached.value} reached"
-                yield from ("", *_indented("\n".join(entry.notes)))
+                yield f"swap: generation {old} → {new}, {_REACHED[entry.reached]}"
+                if entry.notes:
+                    yield from ("", *_indented("\n".join(entry.notes)))
     if turn.ended is not None:
         if turn.ended.error:
             yield from ("", "error", "", *_indented(turn.ended.error))

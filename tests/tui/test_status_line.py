@@ -5,10 +5,19 @@ from msgspec.structs import replace
 
 from agent_tui.model import events as ev
 from agent_tui.model import session_events as se
-from agent_tui.tui.widgets.status_line import FRESH_S, KEPT_S, Notice, current, load_notice, notice_line
+from agent_tui.tui.widgets.status_line import (
+    FRESH_S,
+    KEPT_S,
+    Notice,
+    StatusLine,
+    current,
+    load_notice,
+    notice_line,
+)
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE
+from tests.tui.page_host import page_host
 
 AGENT = "/home/ann/voice/agent.py"
 
@@ -129,3 +138,20 @@ def test_a_notice_goes_after_a_while_or_once_it_is_solved() -> None:
     assert current((plain, load), broken, 5000.0) is load
     engine.publish(replace(histories.READY, generation=2))
     assert current((plain, load), engine.bus.state, 101.0) is None
+
+
+async def test_on_a_page_a_notice_is_above_the_footer_and_nothing_moves() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, "j", size=(100, 24)) as (app, pilot):
+        box = app.screen.query_one(".page-box")
+        before = box.region
+        app.notify_line("saved the picture")
+        await pilot.pause()
+        line = app.screen.query_one(StatusLine)
+        assert line.region == (0, 22, 100, 1)
+        assert (box.region, app.screen.show_vertical_scrollbar) == (before, False)
+        assert app.screen.get_widget_at(5, 22)[0] is line
+        line.show(None, 0.0)
+        await pilot.pause()
+        assert app.screen.get_widget_at(5, 22)[0] is not line

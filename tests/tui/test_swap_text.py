@@ -11,7 +11,7 @@ from agent_tui.model.state import AppState, JobView
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.status_line import Notice, load_notice
-from agent_tui.tui.widgets.swap_text import code_cell, code_facts, note_text, took
+from agent_tui.tui.widgets.swap_text import code_cell, code_facts, note_text, session_code, took
 from agent_tui.tui.widgets.text import Tone
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
@@ -47,8 +47,8 @@ Publish = Callable[[str, str], list[ev.Event]]
                 ),
                 ev.JobPinned(b, "b", 1, pinned=True),
             ],
-            "1 job swapped in part, 1 pinned · not reached: agent.py:9 body of entry() and 1 more"
-            " · R restarts the selected one",
+            "1 job swapped in part, 1 pinned · R restarts the selected one"
+            " · not reached: agent.py:9 body of entry() and 1 more",
         ),
         (
             lambda a, b: [se.SwapWaiting(each, 1, 1, 2, "find_rooms") for each in (a, b)],
@@ -56,8 +56,8 @@ Publish = Callable[[str, str], list[ev.Event]]
         ),
         (
             lambda a, b: [se.SwapWaiting(a, 1, 1, 2, ""), se.Swapped(b, 1, 1, 1, 2, *NONE)],
-            "1 job waits for its agent, 1 not swapped · class Desk is not in agent.py any more: its agent "
-            "keeps its code · R restarts the selected one",
+            "1 job waits for its agent, 1 not swapped · R restarts the selected one"
+            " · class Desk is not in agent.py any more: its agent keeps its code",
         ),
         (lambda a, b: [], "2 jobs keep generation 1 · U swaps, R restarts the selected one"),
     ],
@@ -77,6 +77,11 @@ def test_the_status_line_follows_a_swap_that_waited() -> None:
     assert load_notice(before, engine.bus.state) is None
     engine.publish(*(se.Swapped(job.id, 1, 1, 1, 2, *SWAP) for job in jobs))
     assert load_notice(before, engine.bus.state) == Notice("reloaded agent.py in 41 ms · 2 jobs swapped")
+    before = engine.bus.state
+    engine.clock.advance(60)
+    engine.publish(ev.JobPinned(jobs[0].id, "a", 2, pinned=True), se.Swapped(jobs[0].id, 1, 2, 1, 2, *SWAP))
+    notice = load_notice(before, engine.bus.state)
+    assert notice == Notice("generation 2: 2 jobs swapped")  # on request
     before = engine.bus.state
     engine.publish(se.SessionEnded(jobs[0].id, 1, "done"))
     assert load_notice(before, engine.bus.state) is None
@@ -106,6 +111,25 @@ def test_the_code_of_a_job() -> None:
     assert facts(engine.bus.state, job) == ("1 stale", Tone.WARN, [stale])
     engine.publish(se.Swapped(job.id, 1, 1, 1, 2, *SWAP))
     assert facts(engine.bus.state, job) == ("2", Tone.PLAIN, ["its sessions run generation 2"])
+    engine.publish(ready(3, AGENT), se.Swapped(job.id, 1, 1, 2, 3, se.SwapReach.METHODS, (), 0.5))
+    part = "on generation 3 in part: R restarts it on all of the code"
+    assert facts(engine.bus.state, job) == ("3 part", Tone.WARN, ["its sessions run generation 3", part])
+
+
+def test_the_code_of_a_session() -> None:
+    engine, (job, *_) = talking()
+
+    def shown() -> str:
+        session = next(each for each in engine.bus.state.sessions.values() if each.job_id == job.id)
+        return session_code(session, engine.bus.state).text
+
+    assert shown() == "1"
+    engine.publish(ready(2, AGENT), ev.JobPinned(job.id, "a", 1, pinned=True))
+    assert shown() == "1 pin"
+    engine.publish(ev.JobPinned(job.id, "a", 1, pinned=False))
+    assert shown() == "1 stale"
+    engine.publish(se.SessionEnded(job.id, 1, "done"))
+    assert shown() == ""
 
 
 def test_the_generations_page_lists_the_calls_that_took_a_load() -> None:

@@ -87,7 +87,7 @@ async def test_talk_is_the_first_tab_and_shows_the_selected_call() -> None:
         assert detail.is_talking
         assert rows(pane)[0] == "agent  Good evening, this is the front"
         assert rows(pane)[-1] == "you    ◌ queued  for two nights"
-        assert head(pane).startswith("▶ speaking · text only · billing · 990 tok")
+        assert head(pane).startswith("▶ speaking · gen 1 · text only · billing · 990 tok")
         await pilot.press("down")  # a job without a session
         await until(lambda: not detail.is_talking)
         text = app.query_one("#detail-text", Static)
@@ -355,7 +355,7 @@ async def test_the_newest_open_session_is_shown_and_arrows_switch() -> None:
         )
         await painted(app, engine, pilot)
         assert rows(pane) == ["agent  Second"]
-        assert head(pane).startswith("session 2/2 ← → · upstairs")
+        assert head(pane).startswith("session 2/2 ← → · gen 2 · upstairs")
         await pilot.press("left")
         assert rows(pane)[0].startswith("agent  Good evening")
         assert head(pane).startswith("session 1/2")

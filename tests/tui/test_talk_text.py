@@ -179,13 +179,16 @@ def test_a_swap_is_a_rule_and_names_what_it_did_not_reach() -> None:
     notes = ("agent.py:12 body of entry()",)
     for reach, rule in (
         (se.SwapReach.ALL, "── generation 1 → 2 swapped in (agent.py:42) ──"),
-        (se.SwapReach.METHODS, "── generation 1 → 2 swapped in: methods and tools only (agent.py:42) ──"),
+        (se.SwapReach.METHODS, "── generation 1 → 2 in part: methods and tools (agent.py:42) ──"),
         (se.SwapReach.NONE, "── generation 2 not swapped in: generation 1 continues ──"),
     ):
         swapped = turn(SwapView(T0, 1, 2, reach, notes, 0.5, ("agent.py:42",)))
         shown = texts(turn_blocks(swapped, 1, LOOK))
         assert shown[0].startswith(rule)
-        assert shown[1:] == ["       not reached: agent.py:12 body of entry()"]
+        assert shown[1:] == [
+            "       not reached: agent.py:12 body of entry()",
+            "       R restarts the call on generation 2",
+        ]
         assert generation_after(swapped) == (1 if reach is se.SwapReach.NONE else 2)
 
 
@@ -194,7 +197,17 @@ def test_notes_that_the_swap_before_had_too_are_counted() -> None:
     assert texts(turn_blocks(swapped, 1, LOOK))[1:] == [
         "       not reached: a.py:1 x",
         "       2 notes as at the swap before",
+        "       R restarts the call on generation 3",
     ]
+
+
+def test_a_swap_after_a_turn_is_below_its_figures() -> None:
+    swap = SwapView(T0 + 5, 1, 2, se.SwapReach.ALL, (), 0.5)
+    shown = texts(turn_blocks(turn(swap, end=ended(100.0, 50.0)), 1, LOOK))
+    assert shown[-2].endswith("done 0.10 s")
+    assert shown[-1].startswith("── generation 1 → 2 swapped in ──")
+    during = texts(turn_blocks(turn(replace(swap, at=T0 + 0.05), end=ended(100.0, 50.0)), 1, LOOK))
+    assert during[-1].endswith("done 0.10 s")
 
 
 def test_a_swap_that_waits_says_for_what() -> None:

@@ -165,7 +165,13 @@ class ActionHandlers(Handlers):
 
     async def pin(self) -> None:
         job = self._live_job(self._selected_job)
-        await self.app.ask(cmd.PinJob(job.id, not job.pinned))
+        if (await self.app.ask(cmd.PinJob(job.id, not job.pinned), quiet=True)).ok:
+            code, room = self.app.engine.state.code_of(job), one_line(job.room)
+            self.app.notify_line(
+                f"{room} follows reloads again"
+                if job.pinned
+                else f"{room} is pinned to generation {code}: reloads do not change it · P unpins, U swaps"
+            )
 
     def _live_job(self, job_id: str | None) -> JobView:
         """Return the job. Raise UserError if there is no such live job."""

@@ -43,6 +43,9 @@ class Page(ModalScreen[R]):
     Page {
         align: center middle;
 
+        StatusLine { dock: bottom; offset-y: -1; display: none; background: $surface; }
+        StatusLine.-shown { display: block; }
+
         .page-box {
             padding: 0 1;
             border: round $primary;

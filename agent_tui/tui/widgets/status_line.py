@@ -27,6 +27,9 @@ KEPT_S = 60.0
 
 FILES_NAMED = 2
 
+OWN_S = 3.0
+"""A swap that ends later than this after a load, in s, has its own notice: it waited, or was requested."""
+
 
 @dataclass(frozen=True, slots=True)
 class Notice:
@@ -76,10 +79,17 @@ def load_notice(before: AppState, state: AppState) -> Notice | None:
         stays = f" · generation {state.generation.current} stays current" if state.generation.current else ""
         text = f"{at} does not load: {load.error}{stays}"
         return Notice(text, failed=True, solved=lambda later: not later.generation.is_broken)
+    jobs = what_happened(state)
+    if state.loads == before.loads and _newest_swap(state) - load.ts > OWN_S:
+        return Notice(f"generation {state.generation.current}: {jobs}") if jobs else None
     took = f" in {milliseconds(load.seconds * 1000)}" if load.seconds is not None else ""
     done = f"rolled back to {load.rolled_back_to}" if load.rolled_back_to else f"reloaded {files}"
-    jobs = what_happened(state)
     return Notice(f"{done}{took}{f' · {jobs}' if jobs else ''}")
+
+
+def _newest_swap(state: AppState) -> float:
+    swaps = (each.last_swap for each in state.sessions.values())
+    return max((swap.at for swap in swaps if swap is not None), default=0.0)
 
 
 def _files(load: LoadRecord, agent: str) -> str:
@@ -90,7 +100,7 @@ def _files(load: LoadRecord, agent: str) -> str:
 
 
 class StatusLine(Static):
-    """One line with the last notice."""
+    """One line with the last notice. On a page it covers the row above the footer while there is a notice."""
 
     DEFAULT_CSS = """
     StatusLine {
@@ -99,7 +109,6 @@ class StatusLine(Static):
         text-wrap: nowrap;
         text-overflow: ellipsis;
     }
-    Page StatusLine { dock: bottom; }
     """
 
     def __init__(self) -> None:
@@ -112,3 +121,4 @@ class StatusLine(Static):
         if line != self._line:
             self._line = line
             self.update(to_content(line), layout=False)
+            self.set_class(bool(line), "-shown")

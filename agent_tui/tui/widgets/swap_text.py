@@ -16,15 +16,39 @@ _SENTENCES = ("keeps its code", "created again", "stay as they were")
 
 
 def code_cell(job: JobView, state: AppState, tone: Tone) -> Span:
-    """Return the `gen` cell of a job: its generation, and whether it is pinned, waiting, or stale."""
+    """Return the `gen` cell of a job: its generation; pinned, waiting, in part, or stale."""
     code = state.code_of(job)
     if job.phase not in LIVE_PHASES:
         return Span(str(code or NONE), tone)
-    if waiting := _waiting(job, state):
-        assert waiting.swap_waits is not None
-        return Span(f"{code} → {waiting.swap_waits.to_generation}", Tone.WARN)
-    if job.pinned:
+    waiting = _waiting(job, state)
+    waits = waiting.swap_waits if waiting is not None else None
+    return _code(code, waits, _swap(job, state, code), state, tone, pinned=job.pinned)
+
+
+def session_code(session: SessionView, state: AppState) -> Span:
+    """Return the generation of an open session, as in `code_cell`; empty for one that ended."""
+    job = state.jobs.get(session.job_id)
+    if session.ended_at is not None or job is None:
+        return Span("")
+    code = session.generation
+    return _code(code, session.swap_waits, _swap_of(session, code), state, Tone.DIM, pinned=job.pinned)
+
+
+def _code(
+    code: int,
+    waits: se.SwapWaiting | None,
+    swap: SwapView | None,
+    state: AppState,
+    tone: Tone,
+    *,
+    pinned: bool,
+) -> Span:
+    if waits is not None:
+        return Span(f"{code} → {waits.to_generation}", Tone.WARN)
+    if pinned:
         return Span(f"{code} pin", Tone.KEY)
+    if swap is not None and swap.reached is se.SwapReach.METHODS:
+        return Span(f"{code} part", Tone.WARN)
     stale = 0 < code < state.generation.current
     return Span(f"{code or NONE}{' stale' if stale else ''}", Tone.WARN if stale else tone)
 
@@ -42,6 +66,9 @@ def code_facts(job: JobView, state: AppState) -> Iterator[str]:
         yield f"swap to generation {waiting.swap_waits.to_generation} waits for {tool}"
     if job.pinned:
         yield "pinned: reloads do not change it"
+    swap = _swap(job, state, code)
+    if swap is not None and swap.reached is se.SwapReach.METHODS:
+        yield f"on generation {code} in part: R restarts it on all of the code"
     if 0 < code < current:
         yield f"stale: generation {current} is current"
 
@@ -101,10 +128,12 @@ def what_happened(state: AppState) -> str:
     text = ", ".join(parts)
     if any(map(_is_missed, notes)):
         hints.add("R restarts")
+    if hints:
+        text += f" · {max(hints, key=len)} the selected one"
     if notes:
         more = len(set(notes)) - 1
         text += f" · {note_text(notes[0])}{f' and {more} more' if more else ''}"
-    return text + (f" · {max(hints, key=len)} the selected one" if hints else "")
+    return text
 
 
 def outcomes(state: AppState) -> tuple[object, ...]:

@@ -1,6 +1,7 @@
 """What the Talk tab says about a session, or why there is none. Pure functions."""
 
 import re
+from dataclasses import replace
 
 from agent_tui.model.conversations import SessionView
 from agent_tui.model.events import JobStatus, ProcessState
@@ -109,8 +110,11 @@ _STATES = {
 }
 
 
-def head_line(session: SessionView, count: int, width: int) -> Line:
-    """Return a session's line: its number out of `count`, its agent, its state, and its tokens."""
+NO_CODE = Span("")
+
+
+def head_line(session: SessionView, count: int, width: int, code: Span = NO_CODE) -> Line:
+    """Return a session's line: its number out of `count`, its agent, its state, its code, and its tokens."""
     parts: list[Part] = []
     if count > 1:
         parts.append(part(0, (Span(f"session {session.number}/{count}", Tone.KEY), Span(" ← →", Tone.DIM))))
@@ -119,6 +123,8 @@ def head_line(session: SessionView, count: int, width: int) -> Line:
     elif session.agent_state:
         sign, tone = _STATES.get(session.agent_state, ("●", Tone.PLAIN))
         parts.append(part(0, (Span(f"{sign} {one_line(session.agent_state)}", tone),)))
+    if code.text:
+        parts.append(part(1, (replace(code, text=f"gen {code.text}"),)))
     if session.text_only:
         parts.append(part(2, (Span("text only"),)))
     if session.realtime:

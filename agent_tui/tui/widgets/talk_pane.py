@@ -15,6 +15,7 @@ from agent_tui.model.conversations import SessionView
 from agent_tui.model.state import AppState
 from agent_tui.tui.widgets.line_keys import ONLY_FOUND
 from agent_tui.tui.widgets.log_bars import LogPrompt, PromptInput
+from agent_tui.tui.widgets.swap_text import session_code
 from agent_tui.tui.widgets.talk_input import TalkInput
 from agent_tui.tui.widgets.talk_notes import first_hint, head_line, newest, sessions_of
 from agent_tui.tui.widgets.talk_steps import DEFAULT_LIMITS, Limits
@@ -201,7 +202,8 @@ class TalkPane(Vertical):
             return
         right = self._right()
         room = max(width - width_of(right) - 1, 0)
-        left = head_line(self._session, self._count, room)
+        code = session_code(self._session, self._state)
+        left = head_line(self._session, self._count, room, code)
         gap = Span(" " * max(width - width_of(left) - width_of(right), 1))
         line = (*left, gap, *right)
         if line != self._shown_head:

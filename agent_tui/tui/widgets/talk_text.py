@@ -72,7 +72,13 @@ def turn_blocks(
     """
     # The SDK may report what was typed after an error of the answer.
     entries = sorted(enumerate(turn.entries), key=lambda each: not (turn.typed and _is_said(each[1])))
-    blocks = [_entry_block(f"{turn.number}/{index}", entry, look, unfolded) for index, entry in entries]
+    end = turn.started_at + turn.ended.duration_ms / 1000 if turn.ended is not None else float("inf")
+    blocks: list[Block] = []
+    later: list[Block] = []
+    for index, entry in entries:
+        is_later = isinstance(entry, SwapView) and entry.at > end
+        block = _entry_block(f"{turn.number}/{index}", entry, look, unfolded)
+        (later if is_later else blocks).append(block)
     if turn.text and not any(map(_is_said, turn.entries)):  # it is not part of the conversation yet
         blocks.insert(0, _message(f"{turn.number}/said", YOU, turn.text, turn.started_at, look, unfolded))
     moved = before > 0 and turn.generation != before
@@ -84,14 +90,14 @@ def turn_blocks(
         blocks.append(_message(key, AGENT, turn.streaming, at, look, unfolded, streams=True))
     if turn.ended is not None:
         if turn.ended.error:
-            error = ErrorView(turn.started_at + turn.ended.duration_ms / 1000, "", turn.ended.error)
+            error = ErrorView(end, "", turn.ended.error)
             blocks.append(_error(f"{turn.number}/error", error, look))
         key, indent = f"{turn.number}/figures", LABEL if look.width >= WIDE else NARROW_INDENT
         if line := figures(turn, look.limits, look.width - indent, turn.generation if moved else 0):
             rows = list(step_rows(turn, look.limits, look.width - indent)) if key in unfolded else []
             lines = [(Span(" " * indent), *row) for row in (line, *rows)]
             blocks.append(Block(key, tuple(lines), can_fold=bool(waterfall(turn).steps)))
-    return tuple(blocks)
+    return (*blocks, *later)
 
 
 def _is_said(entry: Entry) -> bool:
@@ -114,7 +120,7 @@ def _swap(key: str, swap: SwapView, look: Look) -> Block:
     old, new = swap.from_generation, swap.to_generation
     text = {
         se.SwapReach.ALL: f"generation {old} → {new} swapped in",
-        se.SwapReach.METHODS: f"generation {old} → {new} swapped in: methods and tools only",
+        se.SwapReach.METHODS: f"generation {old} → {new} in part: methods and tools",
         se.SwapReach.NONE: f"generation {new} not swapped in: generation {old} continues",
     }[swap.reached]
     if swap.changed and swap.reached is not se.SwapReach.NONE:
@@ -123,6 +129,8 @@ def _swap(key: str, swap: SwapView, look: Look) -> Block:
     shown = [note_text(each) for each in new_notes(swap)]
     if swap.known:
         shown.append(f"{counted(swap.known, 'note')} as at the swap before")
+    if shown:
+        shown.append(f"R restarts the call on generation {new}")
     rows = [row for note in shown for row in rows_of(note, look.width - LABEL)]
     lines = (_rule(text, look.width), *(_indented((Span(row, Tone.DIM),)) for row in rows))
     return Block(key, lines, "\n".join((text, *notes)))
