@@ -6,6 +6,6 @@ log = logging.getLogger("flood")
 
 
 async def entry(ctx):
-    for number in range(30_000):
+    for number in range(20_000):
         log.info("line %d %s", number, "x" * 200)
     print("flooded")

@@ -24,7 +24,7 @@ from agent_tui.engine.servers import server_api
 from agent_tui.worker.urls import ServerAddress
 from tests.chaos.agent_source import SOURCE
 from tests.chaos.proxy import Proxy, proxy
-from tests.cli.support import Event, Run, agent_tui, marked
+from tests.cli.support import ENVIRON, Event, Run, agent_tui, marked
 from tests.cli.test_servers import KEY, SECRET, free_port
 
 IDLE = 2
@@ -280,7 +280,7 @@ async def start_server(port: int, errors: Path) -> asyncio.subprocess.Process:
                 *("--api-key", KEY, "--api-secret", SECRET),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=stderr,
-                env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"},
+                env=ENVIRON,
             )
         assert process.stdout is not None
         if await process.stdout.readline():

@@ -1,4 +1,4 @@
-"""Runs the command as users do: in its own process, whose environment has only HOME and PATH."""
+"""Runs the command as users do: in its own process, with hardly any environment."""
 
 import asyncio
 import json
@@ -17,6 +17,12 @@ from tests.limits import PATIENCE_S
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 AGENTS = ROOT / "tests/agents"
+ENVIRON = {
+    "HOME": "/nonexistent",
+    "PATH": "/usr/bin:/bin",
+    "SSL_CERT_FILE": str(ROOT / "tests/cli/root.pem"),
+}
+"""What commands get. Nothing here uses TLS, and parsing all root certificates costs each process 0.1 s."""
 
 Event = dict[str, Any]
 
@@ -89,7 +95,7 @@ async def agent_tui(
         sys.executable,
         *map(str, (*program, *arguments)),
         cwd=cwd or ROOT,
-        env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "TEST_MARK": mark, **(environ or {})},
+        env={**ENVIRON, "TEST_MARK": mark, **(environ or {})},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

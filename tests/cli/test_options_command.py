@@ -13,6 +13,7 @@ import pytest
 
 from agent_tui.options.declare import OPTIONS
 from agent_tui.options.export import FORMATS
+from tests.cli.support import ENVIRON
 from tests.cli.test_servers import at, free_port, server
 from tests.limits import PATIENCE_S
 from tests.sdks import REASON, ROOT, sdk_in_turn, sdk_pythons
@@ -32,7 +33,7 @@ async def command(
         *(program or (sys.executable, "-m", "agent_tui")),
         *map(str, words),
         cwd=cwd,
-        env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", **(environ or {})},
+        env={**ENVIRON, **(environ or {})},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.cli.support import AGENTS, EXAMPLES, agent_tui, finished, left_at_most, save
+from tests.cli.support import AGENTS, ENVIRON, EXAMPLES, agent_tui, finished, left_at_most, save
 from tests.sdks import each_sdk_with, sdk_in_turn
 
 pytestmark = pytest.mark.real
@@ -336,7 +336,7 @@ async def _lines(*arguments: object) -> tuple[int, str]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "agent_tui", *map(str, arguments)),
         stdout=asyncio.subprocess.PIPE,
-        env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+        env={**ENVIRON, "LANG": "C.UTF-8"},
     )
     output, _ = await process.communicate()
     assert process.returncode is not None
@@ -354,7 +354,7 @@ async def test_text_that_no_message_can_carry_does_not_hang(tmp_path: Path) -> N
 async def test_without_a_reader_of_stdout_jobs_run_and_the_command_ends() -> None:
     async with agent_tui(AGENTS / "native_flood.py", "--local", "--json", "--dispatch", 1) as run:
         await run.until("job_started")
-        await asyncio.sleep(3)  # its lines fill the pipe, and nothing reads them
+        await asyncio.sleep(2)  # its lines fill the pipe, and nothing reads them
         run.process.send_signal(signal.SIGINT)
         await left_at_most(1, run.mark)  # the host may print more
         await run.end()

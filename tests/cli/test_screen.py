@@ -17,12 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import EXAMPLES, ROOT, left_at_most
+from tests.cli.support import ENVIRON, EXAMPLES, ROOT, left_at_most
 from tests.runtimes.support import poll
 
 pytestmark = pytest.mark.real
 
-CLEAN = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
 CRASH = """
 import sys
 from agent_tui.tui.widgets.processes import Processes
@@ -87,8 +86,7 @@ class Terminal:
             start_new_session=True,
             preexec_fn=_take_terminal if controlling else None,
             env={
-                "HOME": "/nonexistent",
-                "PATH": "/usr/bin:/bin",
+                **ENVIRON,
                 "TERM": "xterm-256color",
                 "TEST_MARK": self.mark,
                 **environ,
@@ -267,14 +265,16 @@ done
 """
 
 
-async def test_agent_tui_keeps_running_behind_an_editor(tmp_path: Path) -> None:
+async def test_agent_tui_keeps_running_behind_an_editor_and_without_one_that_starts(tmp_path: Path) -> None:
     agent = tmp_path / "agent.py"
     agent.write_text((EXAMPLES / "native_agent.py").read_text())
     editor = tmp_path / "editor"
-    editor.write_text(EDITOR.format(mark=tmp_path / "loaded"))
-    editor.chmod(0o755)
     with terminal(str(agent), "--local", environ={"EDITOR": str(editor)}, controlling=True) as running:
         await poll(lambda: running.shows(b"AW_"))
+        running.press(b"e")
+        await poll(lambda: running.shows(b"failed to start"))
+        editor.write_text(EDITOR.format(mark=tmp_path / "loaded"))
+        editor.chmod(0o755)
         running.press(b"e")
         await poll(lambda: running.shows(b"EDITOR-OPEN"))
         before = len(running.output)
@@ -282,17 +282,6 @@ async def test_agent_tui_keeps_running_behind_an_editor(tmp_path: Path) -> None:
         await poll(lambda: running.shows(b"RELOADED"))
         assert b"\x1b" not in running.output[before:].partition(b"RELOADED")[0]  # nothing is drawn over it
         await poll(lambda: not running.shows(b"\0") and b"?1049h" in running.output[before:])
-        running.press(b"q")
-        await poll(running.ended)
-        assert running.process.returncode == 0
-        await assert_clean(running)
-
-
-async def test_an_editor_that_does_not_start_keeps_the_screen() -> None:
-    with terminal(*ARGUMENTS, environ={"EDITOR": "/nonexistent/editor"}) as running:
-        await poll(lambda: running.shows(b"AW_"))
-        running.press(b"e")
-        await poll(lambda: running.shows(b"failed to start"))
         running.press(b"q")
         await poll(running.ended)
         assert running.process.returncode == 0

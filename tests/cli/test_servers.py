@@ -14,13 +14,12 @@ from pathlib import Path
 import pytest
 from livekit import api
 
-from tests.cli.support import AGENTS, EXAMPLES, Run, agent_tui, finished
+from tests.cli.support import AGENTS, ENVIRON, EXAMPLES, Run, agent_tui, finished
 from tests.sdks import each_sdk
 
 pytestmark = pytest.mark.real
 
 KEY, SECRET = "APItestkey", "a-secret-that-is-long-enough-to-be-one"
-CLEAN = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin"}
 
 
 def free_port() -> int:
@@ -36,7 +35,7 @@ async def server(port: int) -> AsyncIterator[asyncio.subprocess.Process]:
         *(sys.executable, "-m", "agent_tui", "server", "--json", "--port", str(port)),
         *("--api-key", KEY, "--api-secret", SECRET),
         stdout=asyncio.subprocess.PIPE,
-        env=CLEAN,
+        env=ENVIRON,
     )
     assert process.stdout is not None
     first = json.loads(await process.stdout.readline())

@@ -1,6 +1,5 @@
 """Closed or redirected standard streams: the command starts, and the screen is on the terminal."""
 
-import asyncio
 import signal
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import EXAMPLES, ROOT, left_at_most
+from tests.cli.support import ENVIRON, EXAMPLES, ROOT, left_at_most
 from tests.cli.test_screen import ARGUMENTS, assert_clean, terminal
 from tests.runtimes.support import poll
 
@@ -27,7 +26,7 @@ def start(redirect: str, *arguments: str, mark: str = "") -> subprocess.Popen[st
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "TEST_MARK": mark},
+        env={**ENVIRON, "TEST_MARK": mark},
     )
 
 
@@ -63,7 +62,7 @@ def test_a_deleted_working_folder_gives_one_line(command: str, tmp_path: Path) -
     gone = tmp_path / "gone"
     gone.mkdir()
     words = f"cd {gone} && rmdir {gone} && exec {sys.executable} -m agent_tui {command} {AGENT} --local"
-    environ = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    environ = {**ENVIRON, "PYTHONPATH": str(ROOT)}
     words = words.replace(" --local", "") if command == "options" else words
     done = subprocess.run(
         ["sh", "-c", words], capture_output=True, text=True, env=environ, timeout=60, check=False
@@ -130,19 +129,12 @@ async def test_without_a_usable_terminal_the_run_prints_lines(redirect: str, env
         assert b"\x1b" not in running.output
 
 
-async def test_the_size_in_the_environment_is_ignored() -> None:
-    with terminal(*ARGUMENTS, environ={"COLUMNS": "30", "LINES": "5"}) as running:
-        await poll(lambda: running.shows(b"AW_"))  # a narrow header has no room for it
-        running.press(b"q")
-        await poll(running.ended)
-        await assert_clean(running)
-
-
-async def test_the_screen_works_in_a_locale_that_is_not_utf_8() -> None:
-    environ = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+async def test_a_size_in_the_environment_is_ignored_and_a_locale_need_not_be_utf_8() -> None:
+    environ = {"COLUMNS": "30", "LINES": "5"}
+    environ |= {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     with terminal(*ARGUMENTS, environ=environ) as running:
         await poll(lambda: running.shows("● registered".encode()))
-        await asyncio.sleep(0)
+        await poll(lambda: running.shows(b"AW_"))  # a narrow header has no room for it
         running.press(b"q")
         await poll(running.ended)
         assert running.process.returncode == 0

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from agent_tui.cli.tune import tune
 from agent_tui.model.errors import UserError
-from tests.cli.support import EXAMPLES, ROOT, finished
+from tests.cli.support import ENVIRON, EXAMPLES, ROOT, finished
 from tests.limits import PATIENCE_S
 
 AGENT = EXAMPLES / "tuning_prewarm_300ms.py"
@@ -85,7 +85,7 @@ async def test_without_a_sufficient_count_it_exits_with_1_and_a_full_disk_gives_
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "agent_tui", "tune", str(AGENT), *map(str, BURST), "--target", "p95<1ms"),
         cwd=ROOT,
-        env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", **environ},
+        env={**ENVIRON, **environ},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
     )

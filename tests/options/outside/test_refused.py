@@ -9,6 +9,7 @@ import pytest
 
 from agent_tui.model.errors import UserError
 from agent_tui.options.declare import BY_NAME
+from tests.cli.support import ENVIRON
 from tests.limits import PATIENCE_S
 from tests.options.outside.conftest import Resolve
 from tests.options.outside.rig import SourcedValue, give
@@ -106,7 +107,7 @@ async def refusal(words: Sequence[str], cwd: Path, environ: Mapping[str, str]) -
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "agent_tui", "--local", "--headless", *words),
         cwd=cwd,
-        env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", **environ},
+        env={**ENVIRON, **environ},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
