@@ -162,7 +162,7 @@ class CommandHandler:
             return Result(False, f"generation {number} failed to load: {why}")
         view = self._bus.state.generation
         if not view.rolled_back_to:
-            return Result(True, f"generation {number} serves again, as generation {view.current}")
+            return Result(True, f"generation {number} is current again, as generation {view.current}")
         after = "the next save or r" if self._config.watch else "r"
         text = f"rolled back to generation {number} (now generation {view.current})"
         return Result(True, f"{text}; {after} loads the files on disk")

@@ -320,7 +320,7 @@ def choose(
     drawn = (
         f"; random values of {', '.join(template.drawn)} are the same in all jobs" if template.drawn else ""
     )
-    return Choice(StartMethod.TEMPLATE, f"{took} and is done once{drawn}")
+    return Choice(StartMethod.TEMPLATE, f"{took}; the template does it once{drawn}")
 
 
 def _duration(ms: float) -> str:

@@ -163,7 +163,7 @@ def _read(
         content = read_file(path, MAX_BYTES)
     text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()  # accepts any line ending
     if any(len(match[0]) > MAX_BLANKS for match in _BLANKS.finditer(text)):
-        raise ValueError(f"more than {MAX_BLANKS} blanks in a row")
+        raise ValueError(f"more than {MAX_BLANKS} spaces in a row")
     values: dict[str, tuple[str | None, int]] = {}
     plain: dict[str, str | None] = {}
     for binding in parse_stream(io.StringIO(text)):

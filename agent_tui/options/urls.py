@@ -17,7 +17,7 @@ _BARE_ADDRESS = re.compile(
 def parse_server_url(url: str) -> SplitResult:
     """Return the URL's parts. Raise ValueError if it cannot be used; the message never quotes the URL."""
     if _UNSEEN.search(url):
-        raise ValueError("it contains blanks or control characters")
+        raise ValueError("it contains spaces or control characters")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port

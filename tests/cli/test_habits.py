@@ -203,7 +203,7 @@ async def test_a_file_without_random_numbers_gives_no_warning(tmp_path: Path) ->
     async with serving(write(tmp_path, NATIVE, "import random, uuid, tempfile, ssl", "random.random()")) as s:
         ready = await s.ready(1)
         assert ready["start_method"] == "template"
-        assert ready["start_reason"].endswith(" and is done once")
+        assert ready["start_reason"].endswith("; the template does it once")
         assert len(set((await said_by_jobs(s)).values())) == JOBS
 
 
@@ -230,7 +230,7 @@ async def test_a_second_of_imports_is_spent_once_per_generation_not_per_job(tmp_
         ready = await s.ready(1)
         assert (ready["start_method"], ready["start_reason"]) == (
             "template",
-            "loading takes 1.1 s and is done once",
+            "loading takes 1.1 s; the template does it once",
         )
         assert set((await said_by_jobs(s)).values()) == {"ran"}
         assert len(loads.read_text().split()) == 2  # the control process and the template

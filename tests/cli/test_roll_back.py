@@ -175,7 +175,7 @@ async def test_a_roll_back_to_the_code_on_disk_does_not_differ_from_it(agent: Pa
         await d.session.ready(2)
         save(agent, NATIVE)
         await d.session.ready(3)
-        assert await d.command(roll_back=1) == "command done: generation 1 serves again, as generation 4"
+        assert await d.command(roll_back=1) == "command done: generation 1 is current again, as generation 4"
         assert (await d.session.ready(4))["rolled_back_to"] is None
 
 

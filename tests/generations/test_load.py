@@ -323,7 +323,7 @@ async def test_a_slow_file_is_loaded_once_in_a_template() -> None:
         await until(lambda: w.pool.idle == 1)
         assert w.parents == {"c1": ("b1",), "t1": ("b1",), "p1": ("t1", "b1")}
         assert ready(w)[0].start_method is StartMethod.TEMPLATE
-        assert ready(w)[0].start_reason == "loading takes 1.0 s and is done once"
+        assert ready(w)[0].start_reason == "loading takes 1.0 s; the template does it once"
         # The next one does not wait for the manifest to know that it needs a template.
         loading = begin(w)
         await until(lambda: "t2" in w.parents)
@@ -374,14 +374,15 @@ TEMPLATE, UNSAFE = ch.TemplateReport(80.0, ""), ch.TemplateReport(80.0, "an open
     ("wanted", "impossible", "load_ms", "template", "method", "reason"),
     [
         (None, "", 9.2, None, "fork", "loading takes 9 ms"),
-        (None, "", 1021.0, TEMPLATE, "template", "loading takes 1.0 s and is done once"),
+        (None, "", 1021.0, TEMPLATE, "template", "loading takes 1.0 s; the template does it once"),
         (
             None,
             "",
             80.0,
             replace(TEMPLATE, drawn=("agent.py:4",)),
             "template",
-            "loading takes 80 ms and is done once; random values of agent.py:4 are the same in all jobs",
+            "loading takes 80 ms; the template does it once; random values of agent.py:4 are the same in all "
+            "jobs",
         ),
         (
             None,

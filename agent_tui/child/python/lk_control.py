@@ -100,8 +100,8 @@ def run(link: HostLink) -> None:
     set_up_logging(link)
     for name in sorted(project_files.shadowing_names(project_files.project_roots())):
         _log.warning(
-            "the project has a module named like the standard library's %r: `python %s` gives it to the SDK "
-            "and installed packages, which may fail; rename it",
+            "the project has a module named like the standard library's %r: with `python %s`, the "
+            "SDK and installed packages import it too, and may fail; rename it",
             name,
             os.path.basename(link.spec.file),
         )

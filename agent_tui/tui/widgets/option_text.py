@@ -71,7 +71,7 @@ def note(option: Option, resolution: Resolution, fact: str = "") -> Content:
 
 def not_live(resolution: Resolution) -> Content:
     """Return the options that are not live, each with value, effect, source, and help."""
-    parts = [Content.styled("── not live: edit with E ──", MUTED)]
+    parts = [Content.styled("── edit these with E ──", MUTED)]
     for option in NOT_LIVE:
         value = brief(_seen(option, effective(option, resolution)))
         shown = Content(value) if value else Content.styled("not set", MUTED)

@@ -318,7 +318,7 @@ def _tool(key: str, tool: ToolView, look: Look, *, is_open: bool) -> Block:
 
 
 REALTIME = (
-    "realtime model: it has no STT, LLM, or TTS whose times could be shown. What people say is shown only if"
+    "realtime model: there are no STT, LLM, or TTS times to show. What people say is shown only if"
     " the model transcribes it. agents-js ends a turn with a tool call before the reply."
 )
 
