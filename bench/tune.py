@@ -1,4 +1,4 @@
-"""Checks whether the advice of a sweep holds, with new runs at the advised count and other seeds.
+"""Checks the recommendation of a sweep with new runs at the recommended count and other seeds.
 
 New runs are measured independently of agent-tui: this script logs when it dispatches a job, and the agent's
 entry function logs when it is called. The script prints the share of hits of each new run, whether it meets

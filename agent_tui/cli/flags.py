@@ -16,7 +16,7 @@ from agent_tui.options.resolve import OptionError, SourcedValue, convert
 from agent_tui.reading import Pipes, read_pipe_or_file
 
 MAX_SECRET_BYTES = 65_536
-"""The most bytes of a file from which a secret is read (`@FILE`)."""
+"""Maximum number of bytes of a file from which a secret is read (`@FILE`)."""
 
 BOOLEAN = kinds.boolean().words
 

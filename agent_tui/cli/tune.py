@@ -46,7 +46,7 @@ SHUTDOWN_S = 3.0
             "3": "the server cannot be reached, or refused the credentials",
         }
     },
-    epilog="docs/tuning.md explains how it measures and what the advice is based on.",
+    epilog="docs/tuning.md explains how it measures and what the recommendation is based on.",
 )
 @click.argument("agent", required=False)
 @flag(

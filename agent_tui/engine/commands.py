@@ -1,4 +1,4 @@
-"""Carries out commands: passes each to the part that owns the matter, and returns a one-line result."""
+"""Carries out commands: passes each to the responsible part, and returns a one-line result."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from agent_tui.settings.manager import SettingsManager
 from agent_tui.settings.settings import Settings
 
 DESCRIPTION = 64 * 1024
-"""The most characters of a job's description. A job's metadata may be long."""
+"""Maximum number of characters of a job's description. A job's metadata may be long."""
 
 Result = cmd.CommandResult
 
@@ -58,7 +58,7 @@ class CommandHandler:
         self._dispatches = dispatches
 
     async def handle(self, command: cmd.Command) -> Result:
-        """Carry out a command. Raise UserError if that is not possible."""
+        """Carry out a command. Raise UserError if it cannot be carried out."""
         match command:
             case cmd.Dispatch():
                 return await self._dispatch(command)

@@ -47,7 +47,7 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check found, and what to do if it is not good."""
+    """What a check found, and what to do about a problem."""
 
     check: str
     level: Level

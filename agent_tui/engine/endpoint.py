@@ -111,7 +111,7 @@ class Endpoint:
         return _Listener(sockets, asyncio.create_task(self._serve(host, port, sockets), name="http"))
 
     async def _serve(self, host: str, port: int, sockets: list[socket.socket]) -> "InfoServer":
-        """Wait for the first client, and import aiohttp only then, because that takes a quarter of the start.
+        """Wait for the first client, and import aiohttp only then: the import takes a quarter of the startup.
 
         The client waits in the backlog of the socket.
         """

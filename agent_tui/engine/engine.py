@@ -56,13 +56,13 @@ KILL_S = 2.0
 """Seconds to wait until killed processes are reaped."""
 
 Handler = Callable[[Any], Awaitable[cmd.CommandResult]]
-"""Carries out the commands of one class. Raises UserError if that is not possible."""
+"""Carries out the commands of one class. Raises UserError if one cannot be carried out."""
 
 MESSAGE = 2 * 1024 * 1024
-"""The most characters of a text in an event of a conversation. For other events, it is `MAX_LINE`."""
+"""Maximum length of a text in an event of a conversation, in characters. For other events: `MAX_LINE`."""
 
 LINK_S = 4.0
-"""Seconds to wait for the server's answer whether a room has the agent, when a join link is made."""
+"""Seconds to wait for the server to say whether a room has the agent, before a join link is made."""
 
 
 class Engine:
@@ -156,7 +156,7 @@ class Engine:
         )
 
     async def send(self, command: cmd.Command) -> cmd.CommandResult:
-        """Carry out a command; the result is one line for people."""
+        """Carry out a command. The text of the result is one line, for the user."""
         if not self.up:
             return cmd.CommandResult(False, "agent-tui is not running")
         try:

@@ -50,7 +50,7 @@ class InfoServer:
         return self._port
 
     async def start(self) -> None:
-        """Start to listen. Raise `PortBusyError` if the port is in use, `UserError` for a bad address."""
+        """Start listening. Raise `PortBusyError` if the port is in use, `UserError` for a bad address."""
         try:
             sockets = await listen(self._host, self._port)
         except PortBusyError as taken:

@@ -22,7 +22,7 @@ def metrics(state: AppState, target: int) -> bytes:
 
 
 class _Once(Collector):
-    """Yields metric families that were made before."""
+    """Yields metric families that were computed in advance."""
 
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = tuple(families)

@@ -192,7 +192,7 @@ class Bases:
         self._import(base, missing)
 
     def hold(self, name: str) -> None:
-        """Import something large into this base and later ones, so that all processes share it."""
+        """Import something large into the current base and later ones, so that all processes share it."""
         if name not in self._warm_up:
             self._warm_up += (name,)
             if self._current is not None:

@@ -184,7 +184,7 @@ class Control:
             self._send_live()
 
     async def close(self, reason: str) -> None:
-        """Wait for open answers, then end the process and wait until it has ended."""
+        """Wait for outstanding answers, then end the process and wait until it has ended."""
         self._closing = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._limits.outcome_s):

@@ -22,7 +22,7 @@ PATIENCE_S = 5.0
 """Time limit for all files together, in s. Files with many equal lines can take very long to compare."""
 
 MOST_PAIRS = 500_000
-"""The most pairs of equal lines of two files that are compared. Files with more pairs are not compared."""
+"""Maximum number of pairs of equal lines of two files. Files with more pairs are not compared."""
 
 NOWHERE = "/dev/null"
 

@@ -41,7 +41,7 @@ PATIENCE_S = 5.0
 """How long saves may keep restarting a load before it is finished anyway."""
 
 OVERTAKEN = "a later save overtook it"
-STOPPING = "agent-tui is stopping: it loads nothing more"
+STOPPING = "agent-tui is stopping and loads no more code"
 LOAD_FAILED = "internal error while loading; try again"
 
 RETRY_S = 1.0

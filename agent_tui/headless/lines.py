@@ -1,4 +1,4 @@
-"""Formats events and log lines as lines for people: a time, and one sentence."""
+"""Formats events and log lines as lines for users: a time, and one sentence."""
 
 import time
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from agent_tui.options.characters import escaped
 
 MAX_WAITING = 100_000
-"""The most lines that wait for a slow reader. Further ones are dropped and counted."""
+"""Maximum number of lines that wait for a slow reader. Further ones are dropped and counted."""
 
 CHECK_READER_S = 1.0
 """Interval in s at which to check that the reader still exists, while there is nothing to write."""

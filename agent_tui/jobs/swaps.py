@@ -105,7 +105,7 @@ def _why_not(record: JobRecord) -> str:
     if record.process is None or record.restarting is not None:
         return "its process is starting"
     if not record.process.can_swap:
-        return "its runtime has no swap"
+        return "its process cannot swap code"
     return "" if record.sessions.are_open else "it has no open session"
 
 

@@ -59,7 +59,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unassigned:
-    """Why no worker accepted a job. `text` is one line for people."""
+    """Why no worker accepted a job. `text` is one line for users."""
 
     reason: Reason
     text: str

@@ -43,7 +43,7 @@ class PoolKey:
         return (f"{name}_{self.deployment}" if self.deployment else name, self.job_type)
 
     def describe(self) -> str:
-        """Return the key for people: `'x' (JT_ROOM, deployment 'blue')`."""
+        """Return the key as text for users: `'x' (JT_ROOM, deployment 'blue')`."""
         extra = [JobType.Name(self.job_type)]
         extra += [f"namespace {self.namespace!r}"] if self.namespace else []
         extra += [f"deployment {self.deployment!r}"] if self.deployment else []

@@ -106,7 +106,7 @@ class LocalServer:
         return tuple(connection.session for connection in self._pool)
 
     async def start(self) -> None:
-        """Start to listen. Raise `PortBusyError` if the address is in use, `UserError` if it is unusable."""
+        """Start listening. Raise `PortBusyError` if the address is in use, `UserError` if it is unusable."""
         app = web.Application(client_max_size=_MAX_API_BODY)
         app.router.add_route("*", "/{path:.*}", self._route)
         try:

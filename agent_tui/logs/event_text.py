@@ -1,4 +1,4 @@
-"""Events as text for people: a sign and one sentence. Some of them are log lines too."""
+"""Events as text for users: a sign and one sentence. Some of them are log lines too."""
 
 import os
 import signal
@@ -164,7 +164,7 @@ def _stopping(e: ev.Stopping) -> str:
     elif e.drain_s:
         time = f"may continue for {duration_text(e.drain_s)} (drainTimeout)"
     else:
-        time = "may continue without limit"
+        time = "may continue with no time limit"
     return f"  stopping: {e.reason}; {counted(e.jobs, 'job')} {time}; Ctrl+C again kills everything"
 
 
@@ -188,7 +188,7 @@ def _swap_waiting(e: se.SwapWaiting) -> str:
 def _pinned(e: ev.JobPinned) -> str:
     if e.pinned:
         return f"  job {e.job_id} is pinned to generation {e.generation}: reloads do not change it"
-    return f"  job {e.job_id} is not pinned any more: the next reload applies to it"
+    return f"  job {e.job_id} is no longer pinned: the next reload applies to it"
 
 
 def _swapped(e: se.Swapped) -> str:
@@ -197,7 +197,7 @@ def _swapped(e: se.Swapped) -> str:
         return f"⚠ session {e.session} of job {e.job_id} keeps generation {e.from_generation}: {notes}"
     what = "" if e.reached is se.SwapReach.ALL else " in part"
     took = duration_text(e.duration_ms / 1000)
-    missed = f"; not reached: {notes}" if notes else ""
+    missed = f"; not swapped: {notes}" if notes else ""
     return f"● session {e.session} of job {e.job_id} runs generation {e.to_generation}{what} ({took}){missed}"
 
 

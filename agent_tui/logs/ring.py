@@ -7,7 +7,7 @@ from agent_tui.model.logs import LogLine
 
 CAPACITY = 200_000
 MAX_BYTES = 128 * 2**20
-"""The most bytes of all kept lines (`weight`). A long line takes the place of many short ones."""
+"""Maximum number of bytes of all kept lines (`weight`). A long line takes the place of many short ones."""
 
 LINE_BYTES = 280
 """About how many bytes a line takes in addition to its text, in the ring and in a front end's index."""

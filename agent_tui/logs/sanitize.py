@@ -5,7 +5,7 @@ import re
 from agent_tui.options.characters import CONTROL
 
 MAX_LINE = 16_384
-"""The most characters of one stored line. A longer line is shortened, and ends with a mark."""
+"""Maximum number of characters of one stored line. A longer line is shortened, and ends with a mark."""
 
 _ESCAPES = re.compile(
     "\x1b\\[[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor

@@ -166,7 +166,7 @@ class StartTestLoad(Struct, frozen=True):
 
 
 class StartSweep(Struct, frozen=True):
-    """Measure the plan's test load at each count, and advise the smallest count that meets the target."""
+    """Measure the plan's test load at each count, and recommend the smallest count that meets the target."""
 
     plan: SweepPlan
     target: Target

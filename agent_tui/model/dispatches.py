@@ -30,7 +30,7 @@ def remote_refusal(server: ServerChosen, confirmed_host: str, what: str) -> str 
         return None
     if confirmed_host:
         return f"{what} on {server.host} was not done: {confirmed_host!r} was confirmed, not {server.host!r}"
-    return f"{what} on the remote server {server.host} needs its name: --allow-remote {server.host}"
+    return f"{what} on the remote server {server.host} must be allowed: --allow-remote {server.host}"
 
 
 def exposure(url: str, deployment: str, *, knows_deployments: bool, production: bool) -> str:

@@ -252,7 +252,7 @@ class Advice(Struct, frozen=True):
 
     @property
     def chosen(self) -> MeasuredCount | None:
-        """The advised count; None if there is no advice."""
+        """The recommended count; None if no count is recommended."""
         return next((each for each in self.candidates if each.num_idle_processes == self.count), None)
 
 

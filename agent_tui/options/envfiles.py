@@ -28,13 +28,13 @@ The variables of all files must fit into a process's environment, which Linux li
 """
 
 LONGEST = 128 * 1024 - 1
-"""The most bytes of `NAME=value` that the kernel accepts (MAX_ARG_STRLEN)."""
+"""Maximum number of bytes of `NAME=value` that the kernel accepts (MAX_ARG_STRLEN)."""
 
 MAX_BLANKS = 1000
-"""The most blanks in a row. The time that the parser needs grows with the square of their number."""
+"""Maximum number of blanks in a row. The time that the parser needs grows with the square of their number."""
 
 MAX_PROBLEMS = 10
-"""The most problems that are listed for one file. The rest are only counted."""
+"""Maximum number of problems that are listed for one file. The rest are only counted."""
 
 _BLANKS = re.compile(r"[^\S\r\n]++")
 

@@ -53,7 +53,7 @@ FAILED_EXIT_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class ProcessEnd:
-    """How a process ended. `reason` is text for people; `killed` is True if the host killed the process."""
+    """How a process ended. `reason` is text for users; `killed` is True if the host killed the process."""
 
     reason: str
     exit_code: int | None

@@ -15,7 +15,7 @@ from agent_tui.model.child import FromChild, ToChild
 from agent_tui.model.codec import Codec, case_of
 
 MAX_LINE = 32 * 1024 * 1024
-"""The most bytes of one message. Longer ones are ignored; children shorten their texts far below this."""
+"""Maximum size of one message, in bytes. Longer ones are ignored; children keep their texts far shorter."""
 
 
 @dataclass(frozen=True, slots=True)

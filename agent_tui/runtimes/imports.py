@@ -20,7 +20,7 @@ MOST_SCANNED = 2**19
 
 MOST_NAMES = 10_000
 LONGEST = 255
-"""The most characters of a dotted name."""
+"""Maximum number of characters of a dotted name."""
 
 # Possessive throughout, so that nothing is scanned twice, whatever the file contains.
 _TEXT = re.compile(

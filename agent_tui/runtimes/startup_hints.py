@@ -21,7 +21,7 @@ KEEP_DAYS = 90
 
 @dataclass(frozen=True, slots=True)
 class StartupHints:
-    """Hints that make a run start sooner. Without them, it finds out everything again."""
+    """Hints that make a run start sooner. Without them, the run determines everything again."""
 
     imports: tuple[str, ...] = ()
     """Installed modules that the project's code imports."""

@@ -130,7 +130,7 @@ ACTIONS: tuple[Action, ...] = (
         "dispatch",
         ("d",),
         "Dispatch",
-        "Start a test job in a new room, with the metadata and attributes of the last form. "
+        "Start a test job in a new room, with the metadata and attributes last entered in the form (D). "
         ":dispatch ROOM starts one in that room.",
         "Test jobs",
         _serving,
@@ -243,7 +243,7 @@ ACTIONS: tuple[Action, ...] = (
         "pin",
         ("P",),
         "Pin code",
-        "Pin the selected process's job to the code that it is on, so that reloads leave it alone; unpin it.",
+        "Pin the selected process's job to its current code, so that reloads leave it alone, or unpin it.",
         "Processes",
         _serving,
     ),
@@ -286,7 +286,7 @@ ACTIONS: tuple[Action, ...] = (
         "sweep",
         ("w",),
         "Sweep…",
-        "Measure the same test load at several counts of idle processes, and advise one.",
+        "Measure the same test load with several numbers of idle processes, and recommend one.",
         "Tuning",
         _serving,
     ),
@@ -303,7 +303,7 @@ ACTIONS: tuple[Action, ...] = (
         "apply_advice",
         ("a",),
         "Apply advice",
-        "Set numIdleProcesses to the count that the last sweep advises.",
+        "Set numIdleProcesses to the number that the last sweep recommends.",
         "Tuning",
         _serving,
     ),
@@ -449,7 +449,7 @@ ACTIONS: tuple[Action, ...] = (
         "close_trouble",
         ("escape",),
         "Hide problems",
-        "Hide the problems at the top, each until it is solved or happens again.",
+        "Hide the problems at the top. Each stays hidden until it is solved or happens again.",
         "Agent",
         _has_problems,
     ),
@@ -457,7 +457,7 @@ ACTIONS: tuple[Action, ...] = (
         "edit",
         ("e",),
         "Edit",
-        "Open the line that the shown stacks or a problem at the top name, or the agent file, "
+        "Open the line named in the displayed stacks or in a problem at the top, or the agent file, "
         "in $VISUAL, $EDITOR, vi, or nano.",
         "Agent",
     ),

@@ -1,4 +1,4 @@
-"""Advises the smallest count of idle processes that meets a target, and says how sure that is."""
+"""Recommends the smallest count of idle processes that meets a target, and says how sure that is."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ AS_GOOD = 0.05
 """A count is also good enough if the best count exceeds its share of such runs by at most this."""
 
 LIKELY = 0.5
-"""A count is not advised if less than this share of new runs would meet the target."""
+"""A count is not recommended if less than this share of new runs would meet the target."""
 
 MAX_MODEL_ERROR = 0.05
 """The difference between predicted and measured warm-hit rates above which the advice mentions it."""
@@ -78,7 +78,7 @@ def _candidate(
 
 
 def confidence(hits: int, jobs: int, of: int, prediction: Prediction | None) -> tuple[float, float]:
-    """Return the interval of the share of hits in a new run of `of` jobs.
+    """Return an interval for the hit rate in a new run of `of` jobs.
 
     It spans two intervals: that of the measured jobs of this count, which include effects that are not
     modeled, and that of the model, which is based on the jobs of all counts.
@@ -144,7 +144,7 @@ def _starts_line(load: TestLoad, fitted: Fitted | None) -> list[str]:
         return []
     return [
         f"  note: jobs arrive at {rate:g}/s, but processes become ready at {at_once / each_s:.2g}/s at most "
-        f"({at_once} start at once, {each_s:.2g} s each): in the long run, any number of idle ones runs out"
+        f"({at_once} start at once, {each_s:.2g} s each): in the long run, no number of idle ones is enough"
     ]
 
 

@@ -10,10 +10,10 @@ from agent_tui.tuning.model import PoolRule, simulate
 from agent_tui.tuning.results import jobs_of
 
 REPLICATES = 400
-"""The most new runs that are simulated for each count."""
+"""Maximum number of new runs that are simulated for each count."""
 
 JOBS_SIMULATED = 20_000
-"""The most jobs in all simulated runs of a count. Long test loads get fewer runs, but at least 100."""
+"""Maximum number of jobs in all simulated runs of a count. Long loads get fewer runs, but at least 100."""
 
 ARRIVALS_REPEATED = 10_000
 """The number of jobs that are simulated for the warm-hit rate of the measured arrivals."""

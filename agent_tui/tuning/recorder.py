@@ -9,8 +9,8 @@ from agent_tui.model.state import AppState
 from agent_tui.model.tuning import IdleMemory, JobMeasure, RunMeasure, TestLoad
 from agent_tui.model.wording import counted
 
-END_THEM = "end them, or wait for their end"
-"""What to do about other jobs; a front end may replace it by how it ends them."""
+END_THEM = "end them, or wait until they end"
+"""What to do about other jobs; a front end may replace it with its own way to end them."""
 
 
 @dataclass(slots=True)

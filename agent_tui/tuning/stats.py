@@ -19,7 +19,7 @@ def percentile(values: Sequence[float], percent: float) -> float | None:
 
 
 def rank(count: int, share: float) -> int:
-    """Return the smallest number, at least 1, that is at least that share of `count`."""
+    """Return the smallest integer ≥ 1 that is at least `share` × `count`."""
     return max(math.ceil(share * count - 1e-9), 1)
 
 
@@ -29,7 +29,7 @@ def mean(values: Sequence[float]) -> float | None:
 
 
 def wilson(hits: int, count: int, z: float = Z95) -> tuple[float, float]:
-    """Return Wilson's interval for the share behind `hits` of `count`; 0…1 if `count` is 0."""
+    """Return Wilson's interval for the hit rate, given `hits` out of `count`; 0…1 if `count` is 0."""
     if not count:
         return 0.0, 1.0
     share, spread = hits / count, z * z / count
@@ -43,8 +43,8 @@ def wilson(hits: int, count: int, z: float = Z95) -> tuple[float, float]:
 def next_hits(hits: int, count: int, of: int, tail: float = 0.025) -> tuple[int, int]:
     """Return the interval of the hits in `of` further trials, after `hits` in `count`.
 
-    The hits are outside with a probability of `tail` at each end, by the beta-binomial distribution with
-    Jeffreys' prior.
+    The number of hits is outside with probability `tail` at each end, according to the beta-binomial
+    distribution with Jeffreys' prior.
     """
     a, b = hits + 0.5, count - hits + 0.5
     weights = [

@@ -17,7 +17,7 @@ from agent_tui.worker.messages import Dead, WorkerEvent
 from agent_tui.worker.protocol import Timings, WorkerProtocol
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""The most bytes of a message. An offer may exceed websockets' default of 1 MiB (worker-protocol §14, 12)."""
+"""Maximum size of a message, in bytes. An offer may exceed the usual 1 MiB (worker-protocol §14, 12)."""
 
 CLOSE_TIMEOUT_S = 0.5
 

@@ -37,7 +37,7 @@ from agent_tui.worker.messages import (
 )
 
 MAX_SENT_BYTES = 2 * 1024 * 1024
-"""The most bytes of a message: for a longer one, the server closes the connection (worker-protocol §1)."""
+"""Maximum size of a message, in bytes: on a longer one the server disconnects (worker-protocol §1)."""
 
 AGENT_NAME_ATTRIBUTE = "lk.agent.name"
 """Both SDKs set this attribute on their participant, overriding a value of the user (livekit-agents.md

@@ -144,7 +144,7 @@ async def test_twenty_turns_over_ten_saves(sdk_python: Path, tmp_path: Path) -> 
             ("class (", "class Renamed"), ("Desk(", "Renamed("), ("facts two", "facts three")
         )
         assert swapped["reached"] == "none"
-        assert "class Desk is not in agent.py any more: its agent keeps its code" in swapped["notes"]
+        assert "class Desk is no longer in agent.py: its agent keeps its code" in swapped["notes"]
         assert (await talk.say("facts")).startswith("facts two 6 ")
         await hi()
 

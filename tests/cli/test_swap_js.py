@@ -80,7 +80,7 @@ async def test_twenty_turns_over_ten_saves(tmp_path: Path, kind: str, node: Path
             ("class (", "class Renamed"), ("new Desk(", "new Renamed("), ("facts two", "facts three")
         )
         assert swapped["reached"] == "none"
-        assert f"class Desk is not in {name} any more: its agent keeps its code" in swapped["notes"]
+        assert f"class Desk is no longer in {name}: its agent keeps its code" in swapped["notes"]
         await facts("two", 11, two)
         assert talk.generations()[talk.turn] == talk.generation - 2
 

@@ -130,7 +130,7 @@ EVERY: list[ev.Event] = [
     se.SwapWaiting("AJ_1", 1, 1, 2, "find_rooms"),
     se.SwapWaiting("AJ_1", 1, 1, 0, ""),
     se.Swapped("AJ_1", 1, 1, 1, 2, se.SwapReach.ALL, ("agent.py:12 body of entry()",), 0.8, ("a.py:3",)),
-    se.Swapped("AJ_1", 1, 1, 2, 3, se.SwapReach.NONE, ("class Desk is not in agent.py any more",), 0.8),
+    se.Swapped("AJ_1", 1, 1, 2, 3, se.SwapReach.NONE, ("class Desk is no longer in agent.py",), 0.8),
     se.SessionEnded("AJ_1", 1, "user_initiated"),
     *NOISE,
 ]

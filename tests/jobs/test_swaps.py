@@ -152,7 +152,7 @@ async def test_why_a_job_cannot_swap() -> None:
     async with bench_of() as bench:
         child, reloads = await bench.run_job(), Reloads(bench, ev.OnReload.KEEP)
         reloads.switch(2)
-        with pytest.raises(UserError, match="its runtime has no swap; restart it"):
+        with pytest.raises(UserError, match="its process cannot swap code; restart it"):
             reloads.swaps.swap("AJ_1")
         child.traits = structs.replace(child.traits, swaps=True)
         with pytest.raises(UserError, match="it has no open session; restart it"):

@@ -101,7 +101,7 @@ def test_commands_are_described() -> None:
     assert describe("reload") == "Reload the agent file now."
     assert describe("set numIdleProcesses 3") == ":set OPTION VALUE: Set an option of the running worker."
     assert describe("dispatch") == (
-        "Start a test job in a new room, with the metadata and attributes of the last form. "
+        "Start a test job in a new room, with the metadata and attributes last entered in the form (D). "
         ":dispatch ROOM: Start a test job in that room."
     )
     assert describe("dispatch lobby") == ":dispatch ROOM: Start a test job in that room."

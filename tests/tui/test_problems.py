@@ -74,7 +74,7 @@ def test_after_a_failed_reload_the_old_code_still_serves() -> None:
     assert said(only(engine)) == [
         "✗ loadFunc is no function",
         "  agent.py",
-        "  generation 1 still takes new jobs",
+        "  generation 1 still accepts new jobs",
         "→ fix it and save · e edit · g details",
     ]
     engine.publish(replace(histories.READY, generation=3))
@@ -158,7 +158,7 @@ def test_a_lost_connection_without_advice_points_to_the_server() -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.publish(ev.WorkerDisconnected("the server dropped the connection", 2.0, 1))
-    assert only(engine).todo == "see the log of ws://127.0.0.1:40123"
+    assert only(engine).todo == "check the log of the server at ws://127.0.0.1:40123"
 
 
 def test_parts_that_do_not_work_until_they_work_again() -> None:
@@ -212,7 +212,7 @@ def test_a_job_that_its_memory_limit_ended_is_shown_for_a_minute() -> None:
     over_limit(engine)
     assert said(only(engine)) == [
         "✗ over jobMemoryLimitMB: job in demo-1 used 1,012 MB of 1,000 MB and was ended",
-        "→ find what grows, or raise the limit · B breaches",
+        "→ find out what uses the memory, or raise the limit · B breaches",
     ]
     over_limit(engine)
     assert only(engine).effect == "1 more within a minute"

@@ -19,7 +19,7 @@ from tests.tui.page_host import app_over, painted
 from tests.tui.test_status_line import AGENT, ready
 
 SWAP = (se.SwapReach.ALL, (), 0.5)
-NONE = (se.SwapReach.NONE, ("class Desk is not in agent.py any more: its agent keeps its code",), 0.5)
+NONE = (se.SwapReach.NONE, ("class Desk is no longer in agent.py: its agent keeps its code",), 0.5)
 
 
 def talking() -> tuple[FakeEngine, list[JobView]]:
@@ -48,7 +48,7 @@ Publish = Callable[[str, str], list[ev.Event]]
                 ev.JobPinned(b, "b", 1, pinned=True),
             ],
             "1 job swapped in part, 1 pinned · R restarts the selected one"
-            " · not reached: agent.py:9 body of entry() and 1 more",
+            " · not swapped: agent.py:9 body of entry() and 1 more",
         ),
         (
             lambda a, b: [se.SwapWaiting(each, 1, 1, 2, "find_rooms") for each in (a, b)],
@@ -57,7 +57,7 @@ Publish = Callable[[str, str], list[ev.Event]]
         (
             lambda a, b: [se.SwapWaiting(a, 1, 1, 2, ""), se.Swapped(b, 1, 1, 1, 2, *NONE)],
             "1 job waits for its agent, 1 not swapped · R restarts the selected one"
-            " · class Desk is not in agent.py any more: its agent keeps its code",
+            " · class Desk is no longer in agent.py: its agent keeps its code",
         ),
         (lambda a, b: [], "2 jobs keep generation 1 · U swaps, R restarts the selected one"),
     ],
@@ -135,7 +135,7 @@ def test_the_code_of_a_session() -> None:
 def test_the_generations_page_lists_the_calls_that_took_a_load() -> None:
     engine, (a, b) = talking()
     engine.publish(ready(2, AGENT), se.Swapped(a.id, 1, 1, 1, 2, *SWAP), se.Swapped(b.id, 1, 1, 1, 2, *NONE))
-    why = "class Desk is not in agent.py any more: its agent keeps its code"
+    why = "class Desk is no longer in agent.py: its agent keeps its code"
     assert took(2, engine.bus.state) == [f"{b.room} stays on 1: {why}", f"{a.room} from 1, turn 1"]
     engine.publish(ev.JobPinned(b.id, b.room, 1, pinned=True), ready(3, AGENT))
     engine.publish(se.SwapWaiting(a.id, 1, 1, 3, "slow"))
@@ -146,7 +146,7 @@ def test_the_generations_page_lists_the_calls_that_took_a_load() -> None:
 
 
 def test_notes_that_are_sentences_stay_as_they_are() -> None:
-    assert note_text("agent.py:3 body of entry()") == "not reached: agent.py:3 body of entry()"
+    assert note_text("agent.py:3 body of entry()") == "not swapped: agent.py:3 body of entry()"
     assert note_text("agent.py:4 bookings was created again") == "agent.py:4 bookings was created again"
 
 

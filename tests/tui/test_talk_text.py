@@ -186,7 +186,7 @@ def test_a_swap_is_a_rule_and_names_what_it_did_not_reach() -> None:
         shown = texts(turn_blocks(swapped, 1, LOOK))
         assert shown[0].startswith(rule)
         assert shown[1:] == [
-            "       not reached: agent.py:12 body of entry()",
+            "       not swapped: agent.py:12 body of entry()",
             "       R restarts the call on generation 2",
         ]
         assert generation_after(swapped) == (1 if reach is se.SwapReach.NONE else 2)
@@ -195,8 +195,8 @@ def test_a_swap_is_a_rule_and_names_what_it_did_not_reach() -> None:
 def test_notes_that_the_swap_before_had_too_are_counted() -> None:
     swapped = turn(SwapView(T0, 2, 3, se.SwapReach.ALL, ("a.py:1 x", "userdata", "llm"), 0.5, (), 2))
     assert texts(turn_blocks(swapped, 1, LOOK))[1:] == [
-        "       not reached: a.py:1 x",
-        "       2 notes as at the swap before",
+        "       not swapped: a.py:1 x",
+        "       2 notes repeated from the previous swap",
         "       R restarts the call on generation 3",
     ]
 

@@ -228,8 +228,8 @@ def test_the_advice_says_how_to_apply_and_save_it() -> None:
     assert f"★ set numIdleProcesses to {view.advice.count}" in said
     assert view.advice.count is not None
     facts = dict(advice_rows.advice_facts(view))
-    assert facts.keys() == {"brings", "costs", "sure"}
-    assert "of 40 jobs start within 50 ms; p95 " in facts["brings"]
+    assert facts.keys() == {"gains", "costs", "sure"}
+    assert "of 40 jobs start within 50 ms; p95 " in facts["gains"]
     assert (
         facts["costs"]
         == f"{8 * view.advice.count} MB of memory (PSS) for {view.advice.count} idle processes, 8 MB each"
@@ -251,7 +251,7 @@ def test_the_sweep_says_what_it_is_waiting_for() -> None:
     histories.busy(engine)
     other = replace(settling, waits_for=unsettled(engine.bus.state, 2))
     assert other.waits_for == (
-        "the job in demo-1 and 1 other are still running: end them, or wait for their end"
+        "the job in demo-1 and 1 other are still running: end them, or wait until they end"
     )
     assert sweep_rows.progress_text(other, 1).endswith("Esc, then x in the process table ends one")
     running = Progress(Phase.RUNNING, 10, 40, 5, count=2, repeat=1, jobs=7)

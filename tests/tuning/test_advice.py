@@ -74,7 +74,7 @@ def test_without_advice_the_lines_name_the_best_count() -> None:
 
 def test_jobs_faster_than_processes_can_start_get_a_note() -> None:
     assert (
-        "in the long run, any number of idle ones runs out"
+        "in the long run, no number of idle ones is enough"
         in advise(sweep_of(LOAD, 2.0), P95, RULE).lines[-1]
     )
     assert "in the long run" not in " ".join(advise(sweep_of(LOAD), P95, RULE).lines)

@@ -194,7 +194,7 @@ class Swapper {
     const next = this.agents.classesOf(file, number)?.[name];
     if (next === cls) return undefined;
     if (typeof next === 'function') return this.agents.change(agent, next, name, '');
-    const where = classText(table.content(file) ?? '', name) ? 'is defined in a function' : `is not in ${this.#shown(file)} any more`;
+    const where = classText(table.content(file) ?? '', name) ? 'is defined in a function' : `is no longer in ${this.#shown(file)}`;
     return this.agents.change(agent, cls, name, `class ${name} ${where}: its agent keeps its code`);
   }
 

@@ -81,7 +81,7 @@ class Agents {
     const change = { agent, next, name, reached: ALL, notes: [], built: this.#built.get(agent), options: null };
     if (note) return Object.assign(change, { reached: NONE, notes: [note] });
     if (!(next.prototype instanceof this.sdk.voice.Agent)) {
-      return Object.assign(change, { reached: NONE, notes: [`class ${name} is not an Agent any more: its agent keeps its code`] });
+      return Object.assign(change, { reached: NONE, notes: [`class ${name} is no longer an Agent: its agent keeps its code`] });
     }
     if (this.isTask(next) !== this.isTask(classOf(agent))) {
       const now = this.isTask(next) ? 'now' : 'no longer';

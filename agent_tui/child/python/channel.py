@@ -20,10 +20,10 @@ MAX_BACKLOG = 4 * 1024 * 1024
 """Bytes that may be queued for a host that does not read. Log records beyond that are dropped and counted."""
 
 MAX_TEXT = 262_144
-"""The most characters of a text that is sent. Exceptions and log lines of the agent's code may be longer."""
+"""Maximum length of a text that is sent, in characters. Exceptions and log lines may be longer."""
 
 MAX_REASON = 4_096
-"""The most characters of an error or a reason."""
+"""Maximum number of characters of an error or a reason."""
 
 _LIMITS = {"error": MAX_REASON, "reason": MAX_REASON}
 
@@ -31,7 +31,7 @@ _OPAQUE = {"data", "code", "functions", "accept"}
 """The names of values that are never shortened, because they would be useless."""
 
 MAX_FDS = 16
-"""The most descriptors that one read receives."""
+"""Maximum number of descriptors that one read receives."""
 
 TICK_S = 1.0
 """Interval in s at which the reading thread checks for a debugger."""
@@ -86,7 +86,7 @@ class Channel:
         self._dropped = 0
         self._sending = False
         self.ended = False
-        """True once nothing can be written any more: the host has ended, or this is a forked copy."""
+        """True once nothing more can be written: the host has ended, or this is a forked copy."""
 
     def read_message(self) -> tuple[str, dict[str, Any]] | None:
         """Return the next message, waiting for it; None at the end of the channel."""

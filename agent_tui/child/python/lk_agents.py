@@ -79,7 +79,7 @@ def _recording_init(init: Callable[..., None]) -> Callable[..., None]:
 
 @dataclass
 class Change:
-    """One agent, the class that it gets, and how far that went."""
+    """One agent, its new class, and how much of that class it got."""
 
     agent: Any
     built: Built

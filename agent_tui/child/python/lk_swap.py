@@ -217,7 +217,7 @@ class Swapper:
         name, path = old.__qualname__, table.path(old.__module__) or self._file
         if new is None:
             change.reached = NONE
-            gone = f"is not in {self._shown(path)} any more"
+            gone = f"is no longer in {self._shown(path)}"
             where = "is defined in a function" if "<locals>" in name else gone
             return change, f"class {name} {where}: its agent keeps its code"
         if is_task(new) != is_task(old):

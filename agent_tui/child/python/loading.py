@@ -19,13 +19,13 @@ from .project_files import is_project_file
 _snapshot = snapshots.Snapshot(None)
 
 MAX_TRACEBACK = 65_536
-"""The most characters of a traceback."""
+"""Maximum number of characters of a traceback."""
 
 MOST_CODE = 4 * 2**20
-"""The most bytes of compiled code that are sent to the host."""
+"""Maximum number of bytes of compiled code that are sent to the host."""
 
 MAX_PART = 4_096
-"""The most characters of one frame, or of the exception's message."""
+"""Maximum number of characters of one frame, or of the exception's message."""
 
 
 def prepare(file: str, folder: str, snapshot: snapshots.Snapshot, command: str) -> None:

@@ -1,4 +1,4 @@
-"""What a swap does not reach, found by comparing the text of two versions of a file."""
+"""What a swap does not change, found by comparing the text of two versions of a file."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ STRIPS_SINCE = (22, 7)
 TYPE_STRIPPING = "Node's type stripping"
 
 MOST_BYTES = 2**20
-"""The most bytes of a package.json that are read."""
+"""Maximum number of bytes of a package.json that are read."""
 
 _QUESTION = "console.log(JSON.stringify([process.versions.node, process.execPath]))"
 _HAS_IMPORTS = re.compile(rb"^\s*(import\b(?!\s*\()|export\b)", re.MULTILINE)
@@ -112,7 +112,7 @@ def with_packages(node: NodeInterpreter, file: Path) -> NodeInterpreter:
 
 
 def candidates(file: Path, node: str | None, environ: Mapping[str, str]) -> Iterator[tuple[Path, str]]:
-    """Yield the Nodes to query, in order; only `--node` if given. `file` has its links resolved."""
+    """Yield the Nodes to query, in order; only `--node` if given. The symlinks of `file` must be resolved."""
     if node:
         yield (named("node", node, environ), "--node")
         return

@@ -25,7 +25,7 @@ TYPESCRIPT = {".js": (".ts", ".tsx"), ".mjs": (".mts",), ".cjs": (".cts",), ".js
 """The suffixes that a suffix in an import may stand for in a TypeScript project."""
 
 MOST_EXTENDED = 8
-"""The most files in a chain of `extends` in tsconfig.json."""
+"""Maximum number of files in a chain of `extends` in tsconfig.json."""
 
 SETTINGS = (
     "package.json",

@@ -1,4 +1,4 @@
-"""Starts the children of one generation of an agents-js file: takes blanks, and sends them the file."""
+"""Starts the children of one generation of an agents-js file: claims blanks, and sends them the file."""
 
 import base64
 import json

@@ -79,7 +79,7 @@ class ActionHandlers(Handlers):
         await self._dispatch_into("")
 
     async def _dispatch_into(self, room: str) -> None:
-        """Start one test job in that room, or in a new one, with the other settings of the last form."""
+        """Start a test job in that room, or in a new one, with the other values last entered in the form."""
         if self._can_dispatch():
             await self.make(replace(self.last_dispatch, room=room, count=1))
 

@@ -31,9 +31,9 @@ NOTHING: tuple[Line, ...] = (
     (Span("     so you can compare them"),),
     (
         Span("  w", Tone.STRONG),
-        Span("  sweep: the same load at several counts of idle processes, and advice"),
+        Span("  sweep: the same load with several numbers of idle processes, and the"),
     ),
-    (Span("     on which count is enough"),),
+    (Span("     smallest number that is enough"),),
 )
 
 

@@ -99,7 +99,7 @@ def _reconnects(worker: WorkerView) -> str:
 def _load(state: AppState, options: ServerOptions, refused: str) -> list[Fact]:
     worker = state.worker
     limit = (
-        "which alone never makes it full (loadThreshold inf)"
+        "no load limit (loadThreshold inf)"
         if math.isinf(options.load_threshold)
         else f"full at {options.load_threshold:g} (loadThreshold)"
     )

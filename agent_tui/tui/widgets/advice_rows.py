@@ -67,7 +67,7 @@ def advice_text(view: SweepView) -> str:
 
 
 def advice_facts(view: SweepView) -> tuple[tuple[str, str], ...]:
-    """Return what the advised count gains, what it costs, and how sure that is, in plain words."""
+    """Return what the recommended count gains, what it costs, and how sure that is, in plain words."""
     advice = view.advice
     chosen = None if advice is None else advice.chosen
     measured = {row.num_idle_processes: row for row in rows(view.result)}
@@ -80,12 +80,12 @@ def advice_facts(view: SweepView) -> tuple[tuple[str, str], ...]:
         f"; with {smaller[-1].num_idle_processes} idle {_share(smaller[-1].measured)}" if smaller else ""
     )
     p95 = "" if row.p95_ms is None else f"; p95 {milliseconds(row.p95_ms)}"
-    brings = f"{_share(chosen.measured)} of {counted(chosen.jobs, 'job')} {within}{p95}{instead}"
+    gains = f"{_share(chosen.measured)} of {counted(chosen.jobs, 'job')} {within}{p95}{instead}"
     low, high = chosen.confidence
     sure = f"expect {_share(low)} to {_share(high)} of the jobs in a new run"
     if chosen.sure is not None:
         sure = f"{_share(chosen.sure)} of new runs would meet {one_line(target.text or str(target))}; {sure}"
-    return ("brings", brings), ("costs", _costs(row)), ("sure", sure)
+    return ("gains", gains), ("costs", _costs(row)), ("sure", sure)
 
 
 def _costs(row: Row) -> str:

@@ -36,11 +36,11 @@ class Kind(StrEnum):
 
 
 class Order(StrEnum):
-    """How breaches are sorted."""
+    """How breaches are sorted; the value is shown after the key."""
 
-    NEWEST = "newest"
-    MEMORY = "memory"
-    PROCESS = "process"
+    NEWEST = "newest first"
+    MEMORY = "by memory"
+    PROCESS = "by process"
 
     @property
     def next(self) -> "Order":
@@ -79,7 +79,7 @@ def choices(kind: Kind, order: Order, count: int, total: int) -> Content:
         mark = Content.styled("● " if each is kind else "  ", Tone.GOOD.value)
         click = Style.from_meta({"@click": f"screen.kind({each.value!r})"})
         parts.append((mark + Content.styled(f"{key} {each}", style)).stylize(click))
-    sort = Content.styled(f"S by {order}", MUTED).stylize(Style.from_meta({"@click": "screen.sort"}))
+    sort = Content.styled(f"S {order}", MUTED).stylize(Style.from_meta({"@click": "screen.sort"}))
     return Content("   ").join([*parts, sort, Content.styled(f"{count} of {total}", MUTED)])
 
 
@@ -210,7 +210,7 @@ class Breaches(LineList):
 
     def _show_sorted(self) -> None:
         self.show_rows(breach_rows(self._state, self._order))
-        sort = Content(f"S by {self._order}").stylize(Style.from_meta({"sort": True}))
+        sort = Content(f"S {self._order}").stylize(Style.from_meta({"sort": True}))
         self.border_subtitle = sort if self._state.breaches else ""
 
     def action_sort(self) -> None:

@@ -27,7 +27,10 @@ file."""
 
 
 def marked(diff: str) -> Iterator[Marked]:
-    """Classify the lines of a diff. Hunk lengths decide, so a removed line `-- x` is not a file name."""
+    """Classify the lines of a diff.
+
+    Uses the hunk lengths, so a removed line `-- x` is not mistaken for a file name.
+    """
     old = new = at = 0
     for line in diff.split("\n"):
         if (old > 0 or new > 0) and line[:1] in ("+", "-", " "):

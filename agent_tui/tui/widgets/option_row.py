@@ -141,7 +141,7 @@ class LiveRow(OptionRow):
         self._show_target()
 
     def show_fact(self, fact: str) -> None:
-        """Show the value's result in the note, such as the address that port 0 was bound to."""
+        """Show in the note what the value led to, such as the port that was bound for port 0."""
         if fact != self._fact:
             self._fact = fact
             self.refresh_note()

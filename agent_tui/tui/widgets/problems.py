@@ -87,7 +87,7 @@ def _file(state: AppState, now: float, options: ServerOptions) -> Iterator[Probl
     yield Problem(
         f"file {generation.failed}",
         generation.error or "no reason given",
-        f"generation {current} still takes new jobs" if current else "no jobs can run",
+        f"generation {current} still accepts new jobs" if current else "no jobs can run",
         FREE_SPACE if _is_full(generation.error) else "fix it and save",
         f"{edit} · g details" if current else f"{edit} · {_retry(state)}",
         _place(state, generation.file or state.agent, generation.line),
@@ -155,7 +155,7 @@ def _server(state: AppState, now: float, options: ServerOptions) -> Iterator[Pro
             return
     todo = worker.todo
     if not todo and state.server is not None:
-        todo = f"see the log of {shown_url(state.server.url)}"
+        todo = f"check the log of the server at {shown_url(state.server.url)}"
     yield Problem(
         f"server {worker.reason}", worker.reason or "no reason given", f"{effect} · {then}", todo, keys
     )
@@ -191,7 +191,7 @@ def _memory(state: AppState, now: float, options: ServerOptions) -> Iterator[Pro
         f"over jobMemoryLimitMB: {what} used {grouped(warned.used_mb)} MB of {grouped(warned.limit_mb)} MB "
         "and was ended",
         before,
-        "find what grows, or raise the limit",
+        "find out what uses the memory, or raise the limit",
         "B breaches",
     )
 

@@ -12,7 +12,7 @@ NOTED = 3
 """Maximum number of sessions that the generations page lists."""
 
 _SENTENCES = ("keeps its code", "created again", "stay as they were")
-"""Phrases by which notes that are sentences are recognized. Other notes name what was not reached."""
+"""Phrases by which notes that are sentences are recognized. Other notes name what was not swapped."""
 
 
 def code_cell(job: JobView, state: AppState, tone: Tone) -> Span:
@@ -81,11 +81,11 @@ def waits_text(session: SessionView, now: float) -> str:
 
 def note_text(note: str) -> str:
     """Return a note of a swap as a sentence."""
-    return f"not reached: {one_line(note)}" if _is_missed(note) else one_line(note)
+    return f"not swapped: {one_line(note)}" if _is_missed(note) else one_line(note)
 
 
 def _is_missed(note: str) -> bool:
-    """Return whether a note names something that was not reached."""
+    """Return whether a note names something that was not swapped."""
     return not any(each in note for each in _SENTENCES)
 
 

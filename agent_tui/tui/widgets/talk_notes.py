@@ -61,8 +61,8 @@ def _failed(job: JobView) -> str:
         return ""
     cause = one_line(job.reason, 300) or "No reason was reported"
     which = "test job" if job.test_dispatch else "job"
-    todo = "its row and ] show the traceback, d starts another one"
-    return f"{cause}. The {which} failed and has no conversation: {todo}."
+    todo = "Select its row and press ] for the traceback; d starts another test job."
+    return f"{cause}. The {which} failed and has no conversation. {todo}"
 
 
 def _of_job(job: JobView, state: AppState) -> str:

@@ -116,7 +116,7 @@ def _rule(text: str, width: int) -> Line:
 
 
 def _swap(key: str, swap: SwapView, look: Look) -> Block:
-    """Return the separator line of a swap, and what the swap did not reach."""
+    """Return the separator line of a swap, and a list of what it did not change."""
     old, new = swap.from_generation, swap.to_generation
     text = {
         se.SwapReach.ALL: f"generation {old} → {new} swapped in",
@@ -128,7 +128,7 @@ def _swap(key: str, swap: SwapView, look: Look) -> Block:
     notes = [note_text(each) for each in swap.notes]
     shown = [note_text(each) for each in new_notes(swap)]
     if swap.known:
-        shown.append(f"{counted(swap.known, 'note')} as at the swap before")
+        shown.append(f"{counted(swap.known, 'note')} repeated from the previous swap")
     if shown:
         shown.append(f"R restarts the call on generation {new}")
     rows = [row for note in shown for row in rows_of(note, look.width - LABEL)]

@@ -206,7 +206,7 @@ PRINTABLE = characters.SAFE
 """The characters that inputs accept; an input draws its value unfiltered, and users paste anything."""
 
 LONGEST = 300
-"""The most cells of text from outside that a panel shows."""
+"""Maximum number of cells of text from outside that a panel shows."""
 
 
 def brief(text: str, longest: int = LONGEST) -> str:

@@ -179,7 +179,7 @@ async def test_a_conversation_over_ten_swaps(tmp_path: Path, kind: str, node: Pa
 
         swapped = await run.swap(("class (", "class Renamed"), ("new Desk(", "new Renamed("), ("facts two", "facts three"))  # fmt: skip
         assert swapped.reached is SwapReach.NONE
-        gone = f"class Desk is not in agent.{run.suffix} any more: its agent keeps its code"
+        gone = f"class Desk is no longer in agent.{run.suffix}: its agent keeps its code"
         assert gone in swapped.notes
         assert (await run.say("facts")).startswith("facts two 6 ")
 
@@ -344,7 +344,7 @@ UNFIT = [
     ([("class Base extends voice.Agent", "class Base extends voice.AgentTask")],
      SwapReach.NONE, "class Desk is now an AgentTask: its agent keeps its code"),
     ([("class Base extends voice.Agent", "class Base extends Object")],
-     SwapReach.NONE, "class Desk is not an Agent any more: its agent keeps its code"),
+     SwapReach.NONE, "class Desk is no longer an Agent: its agent keeps its code"),
     ([("class Desk extends Base {", "const made = () => {\nclass Desk extends Base {"),
       ("class Billing", "return new Desk();\n};\n\nclass Billing"), ("new Desk(),", "made(),")],
      SwapReach.NONE, "class Desk is defined in a function: its agent keeps its code"),
