@@ -16,6 +16,7 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 from textual import events, on
 from textual.app import App, ComposeResult
+from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.driver import Driver
@@ -36,7 +37,7 @@ from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider, ActionReques
 from agent_tui.tui.command_line import completions, describe
 from agent_tui.tui.compositor import with_rows
 from agent_tui.tui.preferences import DARK, OWN_THEMES, Preferences, default_exports, remapped
-from agent_tui.tui.screens.page import Follower
+from agent_tui.tui.screens.page import FULL, Follower
 from agent_tui.tui.summary import summary
 from agent_tui.tui.talk_stream import TalkStream
 from agent_tui.tui.terminal import ControlCharacters
@@ -191,7 +192,12 @@ class AgentTuiApp(App[int]):
         return Terminal if usual in Terminal.__bases__ else usual
 
     def get_default_screen(self) -> "Screen[object]":
-        return with_rows(super().get_default_screen())
+        screen = with_rows(super().get_default_screen())
+        for breakpoints, cells in zip((self.HORIZONTAL_BREAKPOINTS, self.VERTICAL_BREAKPOINTS), self.size):
+            # Textual adds them after the first layout, and then applies the styles of all widgets again.
+            reached = [name for at, name in sorted(breakpoints or ()) if cells >= at]
+            screen.add_class(*reached[-1:], update=False)
+        return screen
 
     def get_css_variables(self) -> dict[str, str]:
         variables = super().get_css_variables()
@@ -367,37 +373,62 @@ class AgentTuiApp(App[int]):
         if notice := load_notice(before, self.state):
             self.notify_line(notice.text, failed=notice.failed, solved=notice.solved)
 
+    @property
+    def is_covered(self) -> bool:
+        """Whether a page covers the dashboard."""
+        return any(screen.has_class(FULL) for screen in self.screen_stack[1:])
+
+    @property
+    def _background_screens(self) -> "list[Screen[object]]":
+        """The screens that are visible below the top one. Textual lays out the next one in any case."""
+        return [] if self.screen.styles.background.a == 1 else super()._background_screens
+
+    def pop_screen(self) -> AwaitComplete:
+        was_covered = self.is_covered
+        popped = super().pop_screen()
+        if was_covered and not self.is_covered:
+            self.show()
+            self.refresh_bindings()
+        return popped
+
     def show(self) -> None:
-        """Pass the state to each panel and page; each paints only what changed."""
-        state, now = self.state, self.now()
-        options = self.in_force
-        start, header = self.panel(StartPane), self.panel(Header)
-        if not header.is_attached:
+        """Pass the state to each panel and page that can be seen; each paints only what changed."""
+        if not self.panel(Header).is_attached:
             return  # the app is exiting
         with self.batch_update():
-            start.show(state, now, options)
-            start.set_class(start.needed, "-shown")
-            self.screen_stack[0].set_class(bool(start.found), "-problems")
-            start.set_class(state.generation.current > 0, "-serving")
-            header.show(state, now, options)
-            self.panel(Processes).show(state, now)
-            self.panel(LogPane).show(state, now)
-            if state.log_end > self.panel(LogPane).end and not self._is_reading_logs:
+            if not self.is_covered:
+                self._show_dashboard()
+            if self.state.log_end > self.panel(LogPane).end and not self._is_reading_logs:
                 self._reading_logs = self.run_worker(self._read_logs(), group="logs")
-            self.panel(Breaches).show(state, now)
-            self.panel(Detail).show(state, now, self.panel(Processes).selected_entry)
-            self.panel(OptionsPanel).show(state, now)
-            if state.settings is not self._shown_settings:
-                self._shown_settings = state.settings
-                self.panel(LogPane).level = state.settings.log_level
-            notice = current(self.notices, state, now)
-            self.panel(StatusLine).show(notice, now)
-            for screen in self.screen_stack[1:]:
-                for line in screen.children:
-                    if isinstance(line, StatusLine):
-                        line.show(notice, now)
-                if isinstance(screen, Follower):
-                    screen.show(state, now)
+            self._show_pages()
+
+    def _show_dashboard(self) -> None:
+        state, now, options = self.state, self.now(), self.in_force
+        start, header = self.panel(StartPane), self.panel(Header)
+        start.show(state, now, options)
+        start.set_class(start.needed, "-shown")
+        self.screen_stack[0].set_class(bool(start.found), "-problems")
+        start.set_class(state.generation.current > 0, "-serving")
+        header.show(state, now, options)
+        self.panel(Processes).show(state, now)
+        self.panel(LogPane).show(state, now)
+        self.panel(Breaches).show(state, now)
+        self.panel(Detail).show(state, now, self.panel(Processes).selected_entry)
+        self.panel(OptionsPanel).show(state, now)
+        if state.settings is not self._shown_settings:
+            self._shown_settings = state.settings
+            self.panel(LogPane).level = state.settings.log_level
+        self.panel(StatusLine).show(current(self.notices, state, now), now)
+
+    def _show_pages(self) -> None:
+        state, now = self.state, self.now()
+        notice = current(self.notices, state, now)
+        for screen in self.screen_stack[1:]:
+            for line in screen.children:
+                if isinstance(line, StatusLine):
+                    line.show(notice, now)
+            if isinstance(screen, Follower):
+                screen.show(state, now)
 
     def panel(self, kind: type[P]) -> P:
         """Return the panel of that class. Cached, because a query walks the whole screen."""
@@ -574,11 +605,12 @@ class AgentTuiApp(App[int]):
             await self.ask(cmd.AllowRemote(host))
         return True
 
-    async def set_option(self, name: str, value: str) -> None:
-        """Set one option; the options panel shows the error if it is refused."""
+    async def set_option(self, name: str, value: str) -> bool:
+        """Set one option and return whether it was accepted; the options panel shows the error if not."""
         result = await self.ask(cmd.SetOptions({name: value}), quiet=True)
         if not result.ok:
             self.panel(OptionsPanel).failed(name, result.text)
+        return result.ok
 
     async def ask(self, command: cmd.Command, *, quiet: bool = False) -> cmd.CommandResult:
         """Send a command and notify the user of its result; `quiet` suppresses success."""

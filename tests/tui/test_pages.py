@@ -8,10 +8,11 @@ from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.job import JobPage
 from agent_tui.tui.screens.tuning import TuningPage
 from agent_tui.tui.widgets.key_bar import KeyBar
+from agent_tui.tui.widgets.processes import Processes
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
-from tests.tui.page_host import page_host
+from tests.tui.page_host import page_host, painted
 from tests.tui.test_tuning_page import LOAD, measured
 
 
@@ -104,3 +105,52 @@ async def test_digits_and_brackets_switch_between_a_load_and_a_sweep() -> None:
         for key, tab in (("2", "2 Sweep"), ("right_square_bracket", "1 Test load"), ("tab", "2 Sweep")):
             await pilot.press(key)
             assert selected(app) == tab, key
+
+
+def shown_memory(app: AgentTuiApp) -> str:
+    return app.panel(Processes).render_line(1).text
+
+
+async def test_nothing_below_a_full_page_is_painted_until_it_closes() -> None:
+    engine = FakeEngine()
+    histories.talk(engine)
+    async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
+        dashboard = app.screen
+        for number, key in enumerate("jTBgEC?", 201):
+            await pilot.press(key)
+            await until(lambda: app.screen is not dashboard and app.screen.is_mounted)
+            assert app.screen.styles.background.a == 1, key
+            assert not dashboard.is_current, key
+            engine.publish(ev.ProcessMeasured("p1", number, number, number, used_mb=number))
+            engine.clock.advance(1.0)
+            await painted(app, engine, pilot)
+            assert str(number) not in shown_memory(app), key
+            while app.screen is not dashboard:  # where text is typed, the first Esc ends that
+                await pilot.press("escape")
+            assert str(number) in shown_memory(app), key
+
+
+async def test_the_dashboard_is_visible_behind_a_dialog() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, "y", kind=AgentTuiApp) as (app, pilot):
+        assert app.screen.styles.background.a < 1
+        assert app.screen_stack[0].is_current
+        engine.publish(ev.ProcessMeasured("p1", 201.0, 201.0, 201.0, used_mb=201.0))
+        engine.clock.advance(1.0)
+        await painted(app, engine, pilot)
+        assert "201" in shown_memory(app)
+
+
+async def test_a_page_may_be_open_while_the_terminal_changes() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, "j", "end", "enter", kind=AgentTuiApp) as (app, pilot):
+        await until(lambda: len(app.screen_stack) == 3)
+        dashboard = app.screen_stack[0]
+        await pilot.resize_terminal(80, 24)
+        await pilot.press("escape", "escape")
+        await until(lambda: app.screen is dashboard and dashboard.has_class("-narrow"))
+        assert dashboard.size == (80, 24)
+        await pilot.pause()
+        assert app.panel(Processes).size.width == 80 - 2

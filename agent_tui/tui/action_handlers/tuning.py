@@ -1,6 +1,7 @@
 """The actions about test loads, sweeps, their advice, and the number of idle processes."""
 
 import asyncio
+import time
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from agent_tui.tui.app import AgentTuiApp
 
 MAX_IDLE = 256
+LAG_S = 0.5
+"""Time after an answer in which the state may not have its effect yet, in s."""
 
 
 class TuningActions(Handlers):
@@ -26,6 +29,8 @@ class TuningActions(Handlers):
     def __init__(self, app: "AgentTuiApp") -> None:
         super().__init__(app)
         self._counting = asyncio.Lock()
+        self._asked, self._asked_until = 0, 0.0
+        """The last accepted idle count, from which keys count until then (monotonic time, in s)."""
 
     last_load = FIRST_TEST_LOAD
     last_sweep = FIRST_SWEEP
@@ -91,11 +96,13 @@ class TuningActions(Handlers):
 
     async def _change_idle(self, by: int) -> None:
         async with self._counting:  # each key press changes the result of the previous one
-            count = self.app.engine.state.settings.options.num_idle_processes + by
+            shown = self.app.engine.state.settings.options.num_idle_processes
+            count = (self._asked if time.monotonic() < self._asked_until else shown) + by
             if 0 <= count <= MAX_IDLE:
-                await self._set_idle(count)
+                accepted = await self._set_idle(count)
+                self._asked, self._asked_until = count, time.monotonic() + LAG_S if accepted else 0.0
 
-    async def _set_idle(self, count: int) -> None:
+    async def _set_idle(self, count: int) -> bool:
         if self.app.engine.state.tuning.sweeping:
             raise UserError("the running sweep sets numIdleProcesses; change it when the sweep is done")
-        await self.app.set_option("numIdleProcesses", str(count))
+        return await self.app.set_option("numIdleProcesses", str(count))

@@ -14,7 +14,7 @@ from agent_tui.model import commands as cmd
 from agent_tui.model.errors import UserError
 from agent_tui.model.state import AppState
 from agent_tui.tui.screens.confirm import Confirm
-from agent_tui.tui.screens.page import BACK, Follower, Page
+from agent_tui.tui.screens.page import BACK, FULL, Follower, Page
 from agent_tui.tui.widgets.diff_rows import diff_lines, failure_lines, first_change
 from agent_tui.tui.widgets.load_list import LoadList
 from agent_tui.tui.widgets.load_rows import Entry, fact_lines, step_lines
@@ -42,9 +42,9 @@ BACK_TO = "Its code becomes a new generation. Your files do not change; the next
 class GenerationsPage(Follower, Page[None]):
     """Lists the loads and follows new ones; Esc, g, or q closes the page."""
 
+    DEFAULT_CLASSES = FULL
     DEFAULT_CSS = """
     GenerationsPage {
-        #loads-box { width: 100%; height: 100%; }
         #loads-list { width: 1fr; height: auto; max-height: 40%; min-height: 3; }
         #loads-about { layout: vertical; height: 1fr; border-top: solid $primary; }
         #loads-about:focus-within { border-top: heavy $accent; }

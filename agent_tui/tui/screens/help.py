@@ -12,7 +12,7 @@ from textual.geometry import Region
 from textual.widgets import Input, Static
 
 from agent_tui.tui.actions import Action
-from agent_tui.tui.screens.page import BACK, Page
+from agent_tui.tui.screens.page import BACK, FULL, Page
 from agent_tui.tui.widgets.key_rows import (
     GAP,
     NO_MOVES,
@@ -37,9 +37,9 @@ class Help(Page[str | None]):
     """Lists the keys; `/` filters them, Enter returns the name of the selected action."""
 
     AUTO_FOCUS = ""  # the filter gets the focus when it opens
+    DEFAULT_CLASSES = FULL
     DEFAULT_CSS = """
     Help {
-        #help-box { width: 100%; height: 100%; }
         #help-filter {
             height: 1; border: none; padding: 0; background: $panel;
         }

@@ -16,7 +16,7 @@ from agent_tui.model.requests import ReadSecrets, Secrets
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import OPTIONS
 from agent_tui.tui.screens.confirm import Confirm
-from agent_tui.tui.screens.page import BACK, Follower, FormRows, Page
+from agent_tui.tui.screens.page import BACK, FULL, Follower, FormRows, Page
 from agent_tui.tui.widgets.controls import Control
 from agent_tui.tui.widgets.option_row import DraftRow, update
 from agent_tui.tui.widgets.option_text import difference, groups, help_lines, matches
@@ -47,9 +47,9 @@ class OptionsPage(Follower, Page[None]):
     """All options. Ctrl+S applies the edits; Esc closes the page, and asks first if there are edits."""
 
     DROP_PRIORITIES: ClassVar[Mapping[str, int]] = {"Export": 4, "Undo": 3, "Save secrets as plain text": 2}
+    DEFAULT_CLASSES = FULL
     DEFAULT_CSS = """
     OptionsPage {
-        #options-box { width: 100%; height: 100%; }
         #options-find { height: 1; border: none; padding: 0; background: $panel; display: none; }
         #options-find.-shown { display: block; }
         #options-main { height: 1fr; }

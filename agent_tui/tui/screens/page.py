@@ -33,6 +33,10 @@ OF_LISTS = {"Copy": 4, "Sort": 3, "Filter": 2}
 R = TypeVar("R")
 
 
+FULL = "-full"
+"""The class of pages that cover the dashboard completely. Nothing below them is laid out or painted."""
+
+
 class Page(ModalScreen[R]):
     """A page with one `.page-box`, whose size each subclass sets, and on full pages a footer."""
 
@@ -53,6 +57,11 @@ class Page(ModalScreen[R]):
             border-subtitle-color: $text-muted;
             background: $surface;
             scrollbar-size-vertical: 1;
+        }
+        &.-full {
+            background: $background;
+            &:ansi { background: ansi_default; }
+            .page-box { width: 100%; height: 100%; }
         }
     }
     """
@@ -147,13 +156,7 @@ class LivePage(Follower, Page[None]):
     Esc or q closes it.
     """
 
-    DEFAULT_CSS = """
-    LivePage {
-        .page-box {
-            width: 100%; height: 100%;
-        }
-    }
-    """
+    DEFAULT_CLASSES = FULL
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", BACK),
         Binding("q", "close", BACK, show=False),
@@ -194,10 +197,11 @@ class LivePage(Follower, Page[None]):
 class TextPage(LivePage):
     """A page of text that is built from the state, and painted when the text has changed."""
 
+    DEFAULT_CLASSES = ""
     DEFAULT_CSS = """
     TextPage {
         #page-box {
-            max-width: 130; height: auto; max-height: 100%;
+            width: 100%; max-width: 130; height: auto; max-height: 100%;
         }
         Static { width: 1fr; height: auto; }
     }

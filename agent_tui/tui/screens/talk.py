@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from agent_tui.model.commands import InspectSession
 from agent_tui.model.state import AppState
-from agent_tui.tui.screens.page import Follower, Page, PageContext, TextPage
+from agent_tui.tui.screens.page import FULL, Follower, Page, PageContext, TextPage
 from agent_tui.tui.widgets.context_text import context_lines
 from agent_tui.tui.widgets.talk_notes import sessions_of, why_none_of_job
 from agent_tui.tui.widgets.talk_pane import TalkPane
@@ -21,9 +21,10 @@ from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line
 class TalkPage(Follower, Page[None]):
     """The sessions of one job. It follows each state, as the tab does. Esc closes it."""
 
+    DEFAULT_CLASSES = FULL
     DEFAULT_CSS = """
     TalkPage {
-        .page-box { width: 100%; height: 1fr; padding: 0; }
+        .page-box { padding: 0; }
         TalkPane { display: none; }
         &.-talking TalkPane { display: block; }
         &.-talking #talk-none { display: none; }

@@ -15,7 +15,7 @@ from agent_tui.model import commands as cmd
 from agent_tui.model.state import AppState
 from agent_tui.model.tuning import SweepResult, SweepView, TestLoadView
 from agent_tui.tui.screens.confirm import Confirm
-from agent_tui.tui.screens.page import BACK, Follower, TabbedPage
+from agent_tui.tui.screens.page import BACK, FULL, Follower, TabbedPage
 from agent_tui.tui.widgets import live_rows, sweep_rows
 from agent_tui.tui.widgets.text import Line, Span, Tone, to_contents
 
@@ -51,10 +51,10 @@ class TuningPage(TabbedPage, Follower):
     """Shows the last load or sweep. Closing the page does not end it; x ends it, after a question."""
 
     DROP_PRIORITIES: ClassVar[Mapping[str, int]] = {"Scroll": 5, "Select count": 4, "Tabs": 3, "Idle": 2}
+    DEFAULT_CLASSES = FULL
     DEFAULT_CSS = """
     TuningPage {
         layout: vertical;
-        background: $background;
 
         #tuning-box { width: 100%; height: 1fr; }
         #tuning-lines { width: 1fr; height: auto; }
