@@ -5,8 +5,36 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from textual.css.model import RuleSet
+from textual.css.stylesheet import Stylesheet
+from textual.css.types import CSSLocation
 
 from agent_tui.tui.screens.remote_guard import RemoteGuard
+
+
+@pytest.fixture(autouse=True, scope="session")
+def shared_css() -> Iterator[None]:
+    """Parse each piece of CSS once for the apps of all tests; for each app it would take a tenth of a mount."""
+    parse = Stylesheet._parse_rules
+    parsed: dict[tuple[object, ...], list[RuleSet]] = {}
+
+    def parse_once(
+        sheet: Stylesheet,
+        css: str,
+        read_from: CSSLocation,
+        is_default_rules: bool = False,
+        tie_breaker: int = 0,
+        scope: str = "",
+    ) -> list[RuleSet]:
+        key = (css, read_from, is_default_rules, tie_breaker, scope, *sheet._variables.items())
+        if key not in parsed:
+            parsed[key] = parse(sheet, css, read_from, is_default_rules, tie_breaker, scope)
+        return parsed[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stylesheet, "_parse_rules", parse_once)
+        patch.setattr(RuleSet, "__hash__", object.__hash__)  # also by identity, but in C
+        yield
 
 
 @pytest.fixture(autouse=True)
