@@ -11,7 +11,7 @@ from .sdks import parametrize_sdk
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage less often. By default it takes a quarter of the time of a test that mounts the dashboard."""
+    """Collect garbage less often. By default it takes a quarter of the time of a test with the dashboard."""
     gc.collect()
     gc.freeze()  # modules and tests live until the end
     gc.set_threshold(20_000, 10, 20)

@@ -193,7 +193,8 @@ class AgentTuiApp(App[int]):
 
     def get_default_screen(self) -> "Screen[object]":
         screen = with_rows(super().get_default_screen())
-        for breakpoints, cells in zip((self.HORIZONTAL_BREAKPOINTS, self.VERTICAL_BREAKPOINTS), self.size):
+        width, height = self.size
+        for breakpoints, cells in ((self.HORIZONTAL_BREAKPOINTS, width), (self.VERTICAL_BREAKPOINTS, height)):
             # Textual adds them after the first layout, and then applies the styles of all widgets again.
             reached = [name for at, name in sorted(breakpoints or ()) if cells >= at]
             screen.add_class(*reached[-1:], update=False)

@@ -14,7 +14,7 @@ from agent_tui.tui.screens.remote_guard import RemoteGuard
 
 @pytest.fixture(autouse=True, scope="session")
 def shared_css() -> Iterator[None]:
-    """Parse each piece of CSS once for the apps of all tests; for each app it would take a tenth of a mount."""
+    """Parse each piece of CSS once for the apps of all tests; it would take a tenth of each mount."""
     parse = Stylesheet._parse_rules
     parsed: dict[tuple[object, ...], list[RuleSet]] = {}
 

@@ -412,19 +412,21 @@ async def test_all_sources_spelled_out_are_no_edit() -> None:
         assert not permissions.edited
 
 
-@pytest.mark.parametrize("hostile", TEXTS.values(), ids=TEXTS)
-async def test_outside_text_stays_text(hostile: str) -> None:
+async def test_outside_text_stays_text() -> None:
     async with page(size=(80, 24)) as (engine, pilot, shown):
         view = engine.state.settings
-        options = dataclasses.replace(view.resolution.options, agent_name=hostile, ws_url=hostile)
-        sources = {**view.resolution.sources, "agentName": ("flag", hostile)}
-        resolution = dataclasses.replace(view.resolution, options=options, sources=sources)
-        engine.publish(ev.SettingsChanged(replace(view, resolution=resolution, function_names=(hostile,))))
-        await painted(pilot.app, engine, pilot)  # type: ignore[arg-type]
-        await until(lambda: placeholder(shown, "agentName") != "not set")
-        await give(pilot, shown, "agentName")
-        await give(pilot, shown, "loadFunc", "right")
-        assert "\x1b" not in pilot.app.export_screenshot()
+        for name, hostile in TEXTS.items():
+            before = placeholder(shown, "agentName")
+            options = dataclasses.replace(view.resolution.options, agent_name=hostile, ws_url=hostile)
+            sources = {**view.resolution.sources, "agentName": ("flag", hostile)}
+            resolution = dataclasses.replace(view.resolution, options=options, sources=sources)
+            changed = replace(view, resolution=resolution, function_names=(hostile,))
+            engine.publish(ev.SettingsChanged(changed))
+            await painted(pilot.app, engine, pilot)  # type: ignore[arg-type]
+            await until(lambda before=before: placeholder(shown, "agentName") != before)  # type: ignore[misc]
+            await give(pilot, shown, "agentName")
+            await give(pilot, shown, "loadFunc", "right")
+            assert "\x1b" not in pilot.app.export_screenshot(), name
 
 
 @pytest.mark.parametrize(("agent", "name"), [("src/agent.py", "python"), ("agent.mts", "typescript")])
@@ -437,18 +439,22 @@ async def test_the_export_opens_with_the_agents_language(agent: str, name: str) 
         assert ("import { ServerOptions }" in pilot.app.clipboard) == (name == "typescript")
 
 
-@pytest.mark.parametrize("chosen", ["typescript", "python", "toml", "env"])
-async def test_the_options_are_exported(chosen: str) -> None:
+async def test_the_options_are_exported() -> None:
     async with page(agentName="bob") as (_, pilot, shown):
         await pilot.press("ctrl+x")
         await pilot.pause()
         export = pilot.app.screen
         assert isinstance(export, ExportPage)
-        export.query_one(Select).value = chosen
-        await pilot.pause()
-        assert "bob" in str(export.query_one("#export-text", Static).render())
-        await pilot.press("c")
-        assert "bob" in pilot.app.clipboard
+        copied = set()
+        for chosen in ("typescript", "python", "toml", "env"):
+            export.query_one(Select).value = chosen
+            await pilot.pause()
+            text = str(export.query_one("#export-text", Static).render())
+            assert "bob" in text, chosen
+            await pilot.press("c")
+            assert "bob" in pilot.app.clipboard, chosen
+            copied.add(pilot.app.clipboard)
+        assert len(copied) == 4, "each in its own format"
         await pilot.press("escape")
         await pilot.pause()
         assert shown.is_current

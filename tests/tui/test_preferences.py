@@ -89,14 +89,21 @@ async def test_a_custom_key_replaces_the_default_key() -> None:
         assert "F5" in str(app.screen.query_one("#help-keys").render())
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_every_theme_shows_the_dashboard(theme: str) -> None:
+async def test_every_theme_shows_the_dashboard() -> None:
     engine = FakeEngine()
     histories.busy(engine)
-    app = app_over(engine, AgentTuiApp, preferences=Preferences(theme))
+    first, *others = THEMES
+    app = app_over(engine, AgentTuiApp, preferences=Preferences(first))
     async with app.run_test(size=(80, 24)) as pilot:
         await painted(app, engine, pilot)
-        assert "registered" in app.export_screenshot()
+        seen = {app.theme: app.export_screenshot()}
+        for theme in others:
+            app.theme = theme
+            await pilot.pause()
+            seen[theme] = app.export_screenshot()
+        for theme, picture in seen.items():
+            assert "registered" in picture, theme
+        assert len(set(seen.values())) == len(THEMES), "each has its own colors"
 
 
 def test_the_screen_table_is_not_an_option_and_reaches_the_screen(tmp_path: Path) -> None:
