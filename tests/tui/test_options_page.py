@@ -426,7 +426,10 @@ async def test_outside_text_stays_text() -> None:
             await until(lambda before=before: placeholder(shown, "agentName") != before)  # type: ignore[misc]
             await give(pilot, shown, "agentName")
             await give(pilot, shown, "loadFunc", "right")
+            assert row(shown, "loadFunc").text == hostile, name
             assert "\x1b" not in pilot.app.export_screenshot(), name
+            await pilot.press("left")  # no edit is left for the next one
+            assert not row(shown, "loadFunc").edited, name
 
 
 @pytest.mark.parametrize(("agent", "name"), [("src/agent.py", "python"), ("agent.mts", "typescript")])
