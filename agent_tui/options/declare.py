@@ -350,7 +350,7 @@ OPTIONS: tuple[Option, ...] = (
         "pin",
         kinds.boolean(),
         False,
-        "Pin new jobs to the code on which they start: reloads do not change them.",
+        "Pin new jobs to the code they start on: reloads do not change them.",
         Section.RELOAD,
         Effect.READ,
     ),

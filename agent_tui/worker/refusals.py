@@ -116,7 +116,7 @@ def explain_unreachable(error: BaseException, server: ServerAddress, url: str) -
             return Explanation(f"{at} does not speak TLS", f"{check}: ws:// instead of wss://, or the port")
         case socket.gaierror(errno=socket.EAI_AGAIN):
             return Explanation(
-                f"no DNS server knows host name {parts.hostname!r} for now: {error.strerror}",
+                f"could not resolve host name {parts.hostname!r}: {error.strerror}",
                 f"{check} (host), or this machine's network",
             )
         case socket.gaierror():

@@ -228,7 +228,7 @@ def untrusted(message: str) -> ssl.SSLCertVerificationError:
         (OSError(errno.ENETUNREACH, "Network is unreachable"), "Network is unreachable"),
         (ConnectionResetError(errno.ECONNRESET, "reset"), "closed the connection"),
         (socket.gaierror(-2, "Name or service not known"), "unknown host name 'h'"),
-        (socket.gaierror(-3, "Temporary failure in name resolution"), "knows host name 'h' for now"),
+        (socket.gaierror(-3, "Temporary failure in name resolution"), "could not resolve host name 'h'"),
         (untrusted("self-signed certificate"), "certificate of h:7880 is not trusted: self-signed"),
         (ssl.SSLError(1, "WRONG_VERSION_NUMBER"), "TLS"),
         (TimeoutError(), "in time"),

@@ -113,7 +113,7 @@ class TalkView(ScrollView, can_focus=True):
             self.post_message(self.Changed())
 
     def search(self, needle: str, *, only_matches: bool = False) -> None:
-        """Mark the blocks that contain a text, or show only these; keep the selected block in view."""
+        """Mark the blocks with the search text, or show only those; keep the selected block in view."""
         self.rows.search(needle, only_matches=only_matches)
         self._strips.clear()
         index = self.rows.index_of(self._selected)
