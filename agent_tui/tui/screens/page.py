@@ -94,18 +94,18 @@ class TabbedPage(Page[None]):
         Binding("right_square_bracket", "step(1)", "Tabs", key_display="[ ]", id="next_tab"),
     ]
 
+    @abstractmethod
     def tabs(self) -> Mapping[str, str]:
         """Return the names of the tabs by their ids, in order."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def tab(self) -> str:
         """The id of the selected tab."""
-        raise NotImplementedError
 
+    @abstractmethod
     def show_tab(self, tab: str) -> None:
         """Select a tab."""
-        raise NotImplementedError
 
     def tab_title(self) -> Content:
         """Return the tabs with their digits."""

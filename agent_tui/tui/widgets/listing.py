@@ -1,5 +1,6 @@
 """What all lists share: `/` filters the rows, Esc shows all again, `y` copies from the selected row."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -38,9 +39,9 @@ class Listing(Widget):
 
         facts: Mapping[str, str]
 
+    @abstractmethod
     def refilter(self) -> None:
         """Show the rows that the filter keeps."""
-        raise NotImplementedError
 
     def copyable(self) -> Mapping[str, str]:
         """Return the texts that can be copied from the selected row, by name."""
