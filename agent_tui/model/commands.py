@@ -57,7 +57,7 @@ class DumpStacks(Struct, frozen=True):
 
 
 class DescribeJob(Struct, frozen=True):
-    """Get a job and its token's claims as the server sent them, without secrets, as the result's text."""
+    """Return a job and its token's claims as the result's text: as the server sent them, without secrets."""
 
     job_id: str
 

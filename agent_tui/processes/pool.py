@@ -72,7 +72,7 @@ class ProcessReaped:
 
 @dataclass(frozen=True, slots=True)
 class StartsSucceed:
-    """Processes of the current generation start successfully again."""
+    """Processes of the current generation start again, after starts had failed."""
 
 
 @dataclass(frozen=True, slots=True)

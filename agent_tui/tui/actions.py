@@ -34,7 +34,7 @@ def _serving(state: AppState) -> bool:
 
 @dataclass
 class ActionRequested(Message):
-    """The user clicked a part of a panel that runs an action of the registry."""
+    """A click on text that names an action of the registry: run it."""
 
     name: str
 

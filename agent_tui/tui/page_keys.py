@@ -70,7 +70,7 @@ KEY_TABLES: tuple[KeyTable, ...] = (
         ("Listing", "FilterLine", "Table"),
         (
             ("slash", "Show only the rows that contain the text you type."),
-            ("down", "Keep the filter and go to the rows; so does Enter."),
+            ("down", "Keep the filter and go to the rows. Enter does the same."),
             ("escape", "Show all rows."),
             ("home end", "Go to the first or last row."),
             ("S", "Sort by the next column. A click on a column header sorts by that column."),
@@ -127,7 +127,7 @@ KEY_TABLES: tuple[KeyTable, ...] = (
         (
             ("left right", "Show the previous or next tab."),
             ("j k", "Scroll down or up."),
-            ("space", "Show or hide the frames of libraries in the traceback."),
+            ("space", "Show or hide library frames in the traceback."),
             ("e", "Open the failing line in your editor."),
             ("C", "Show the conversation with the job's agent."),
         ),

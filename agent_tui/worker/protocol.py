@@ -185,7 +185,7 @@ class WorkerProtocol:
         self._open_offers.discard(job_id)
 
     def ignore(self, job_id: str) -> None:
-        """Leave an offer without an answer, because it is too old."""
+        """Drop an offer that is too old to answer."""
         self._open_offers.discard(job_id)
 
     def update_status(self, status: WorkerStatus, load: float, job_count: int) -> None:

@@ -223,7 +223,7 @@ class Worker:
         return True
 
     def ignore(self, job_id: str) -> None:
-        """Leave an offer without an answer."""
+        """Drop an offer without answering it."""
         self._lost_offers.discard(job_id)
         if self._session is not None:
             self._session.machine.ignore(job_id)

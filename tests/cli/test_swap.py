@@ -104,7 +104,7 @@ async def test_twenty_turns_over_ten_saves(sdk_python: Path, tmp_path: Path) -> 
         swapped = await talk.swap(("instructions one", "instructions two"))
         assert (swapped["from_generation"], swapped["to_generation"], swapped["turn"]) == (1, 2, 2)
         assert swapped["reached"] == "all"
-        assert swapped["notes"] == ["agent.py:11 calls was created again"]
+        assert swapped["notes"] == ["agent.py:11 calls was re-created"]
         await hi()
 
         swapped = await talk.swap(("facts one", "facts two"))
@@ -200,12 +200,12 @@ async def test_saves_that_reach_a_part_of_the_session(sdk_python: Path, tmp_path
         assert swapped["notes"] == [
             f"agent.py:{line} body of entry()",
             f"agent.py:{line + 3} arguments of AgentSession(...)",
-            "agent.py:11 calls was created again",
+            "agent.py:11 calls was re-created",
         ]
         assert swapped["reached"] == "all"
         swapped = await talk.swap(("def chat(self", "def chat(self, /"), name="scripted.py")
         assert "llm of the session is an instance of the earlier class Scripted" in swapped["notes"]
-        assert "scripted.py:5 STARTS was created again" not in swapped["notes"]  # its value is equal
+        assert "scripted.py:5 STARTS was re-created" not in swapped["notes"]  # its value is equal
 
         # A constructor that raises leaves tools and instructions.
         swapped = await talk.swap(

@@ -44,7 +44,7 @@ async def test_twenty_turns_over_ten_saves(tmp_path: Path, kind: str, node: Path
         swapped = await talk.swap(("instructions one", "instructions two"))
         assert (swapped["from_generation"], swapped["to_generation"], swapped["turn"]) == (1, 2, 2)
         line = files[name].splitlines().index("const calls = [];") + 1
-        assert (swapped["reached"], swapped["notes"]) == ("all", [f"{name}:{line} calls was created again"])
+        assert (swapped["reached"], swapped["notes"]) == ("all", [f"{name}:{line} calls was re-created"])
         await say("hi", "3 instructions two")
         await facts("one", 2, one)
 

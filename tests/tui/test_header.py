@@ -104,7 +104,7 @@ def test_processes_over_the_memory_warning_are_counted() -> None:
     histories.idle(engine)
     assert "over" not in shown(engine)[2]
     engine.publish(ev.ProcessMeasured("p1", 131.4, 92.0, 108.5, used_mb=131.4))
-    assert shown(engine)[2].endswith("⚠ 1 over")
+    assert shown(engine)[2].endswith("⚠ 1 over limit")
 
 
 def test_the_memory_total_is_of_one_measure_while_processes_change() -> None:

@@ -79,10 +79,10 @@ def test_a_row_says_how_and_why_the_job_ended_with_exit_code_or_signal() -> None
     some(engine)
     crashed = cells(engine, 13)
     assert (crashed["state"], crashed["exit"], crashed["why"]) == ("✗ crashed", "0", REASON)
-    assert {key: crashed[key] for key in ("start", "entry", "lasted", "peak", "gen")} == {
+    assert {key: crashed[key] for key in ("start", "entry", "duration", "peak", "gen")} == {
         "start": "cold",
         "entry": "13 ms",
-        "lasted": "0:13",
+        "duration": "0:13",
         "peak": "13",
         "gen": "1",
     }
@@ -98,7 +98,7 @@ def test_without_a_reason_a_row_says_what_ended_the_job() -> None:
     assert cells(engine, 12)["why"] == "process exceeded jobMemoryLimitMB, SIGKILL"
 
 
-@pytest.mark.parametrize("column", ["", "entry", "lasted", "peak", "room", "state", "offered"])
+@pytest.mark.parametrize("column", ["", "entry", "duration", "peak", "room", "state", "offered"])
 @pytest.mark.parametrize("descending", [True, False])
 def test_running_jobs_are_always_above_ended_ones(column: str, descending: bool) -> None:
     engine = FakeEngine()

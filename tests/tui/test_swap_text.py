@@ -147,7 +147,7 @@ def test_the_generations_page_lists_the_calls_that_took_a_load() -> None:
 
 def test_notes_that_are_sentences_stay_as_they_are() -> None:
     assert note_text("agent.py:3 body of entry()") == "not swapped: agent.py:3 body of entry()"
-    assert note_text("agent.py:4 bookings was created again") == "agent.py:4 bookings was created again"
+    assert note_text("agent.py:4 bookings was re-created") == "agent.py:4 bookings was re-created"
 
 
 async def test_keys_pin_unpin_and_swap_the_selected_job() -> None:

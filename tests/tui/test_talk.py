@@ -547,7 +547,7 @@ def test_a_test_job_that_failed_is_the_reason() -> None:
     state = replace(engine.state, jobs={**engine.state.jobs, last.id: failed})
     text = why_none(entries(engine.state)["p4"], state)
     succeeded = replace(engine.state, jobs={last.id: replace(failed, status=ev.JobStatus.SUCCESS)})
-    assert why_none(entries(engine.state)["p4"], succeeded).startswith("No call here.")
+    assert why_none(entries(engine.state)["p4"], succeeded).startswith("This process has no call.")
     assert text.startswith("KeyError: KEY. The test job failed")
     assert why_none_of_job(last.id, state) == text
 

@@ -232,7 +232,7 @@ class Swapper {
       const old = before ? before.content(file) : this.child.modules.source(file);
       const text = table.content(file);
       if (old === undefined || text === undefined || file.endsWith('.json') || !files.includes(file)) continue;
-      for (const { name, line } of unchangedState(old, text)) notes.push(`${this.#shown(file)}:${line} ${name} was created again`);
+      for (const { name, line } of unchangedState(old, text)) notes.push(`${this.#shown(file)}:${line} ${name} was re-created`);
     }
     return notes;
   }

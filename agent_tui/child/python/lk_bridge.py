@@ -183,7 +183,7 @@ class Bridge:
 
 
 class QuietHandler(logging.Handler):
-    """Replaces the SDK's handler, which pickles records into a socket: agent-tui's handler sends them."""
+    """Takes the place of the SDK's handler, which pickles records into a socket, and sends nothing."""
 
     thread = None
 

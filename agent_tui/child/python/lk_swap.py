@@ -284,7 +284,7 @@ class Swapper:
             values = swap_notes.unchanged_values(text or b"", table.content(path) or b"")
             for variable, line in values.items():
                 if _is_lost(vars(earlier).get(variable), vars(module).get(variable)):
-                    notes.append(f"{self._shown(path)}:{line} {variable} was created again")
+                    notes.append(f"{self._shown(path)}:{line} {variable} was re-created")
         return notes
 
     def _instances(self, table: ModuleTable, session: TappedSession) -> list[str]:

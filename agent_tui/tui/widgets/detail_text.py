@@ -114,7 +114,7 @@ def _last_lines(log: Sequence[LogLine], width: int, height: int) -> tuple[Line, 
     if not log or height < LOG_ROWS + 2:
         return ()
     rows = log_lines(log[-height:], width)[-(height - 2) :]
-    return ((), (Span("Log", Tone.STRONG), Span("  the last lines", Tone.DIM)), *rows)
+    return ((), (Span("Log", Tone.STRONG), Span("  last lines", Tone.DIM)), *rows)
 
 
 def no_talk(

@@ -257,7 +257,7 @@ def notices(state: AppState, options: ServerOptions) -> tuple[Part, ...]:
     found = (
         (3, starting, f"◌ {starting} starting", Tone.WARN),
         (1, full, "▲ full", Tone.WARN),
-        (2, over, f"⚠ {over} over", Tone.WARN),
+        (2, over, f"⚠ {over} over limit", Tone.WARN),
         *((1, count, f"✗ {count} {word}", Tone.BAD) for count, word in bad),
     )
     return tuple(part(priority, (Span(text, tone),)) for priority, count, text, tone in found if count)

@@ -25,7 +25,7 @@ COLUMNS = (
     Column("gen", 7, 6, 7, right=True),
     Column("start", 5, 5, 5),
     Column("entry", 6, 3, 8, right=True),
-    Column("lasted", 7, 2, 8, right=True),
+    Column("duration", 8, 2, 8, right=True),
     Column("peak", 7, 4, 7, right=True, unit="MB"),
     Column("exit", 7, 8, 9, from_width=100),
     Column("job", 15, 9, 15, from_width=150),
@@ -43,7 +43,7 @@ SORTED_BY: dict[str, Callable[[JobView, AppState, float], float | str]] = {
     "gen": lambda job, _, __: job.generation,
     "start": lambda job, _, __: {True: "warm", False: "cold", None: ""}[job.warm],
     "entry": lambda job, _, __: _entry_ms(job) or 0.0,
-    "lasted": lambda job, _, now: seconds_of(job, now) or 0.0,
+    "duration": lambda job, _, now: seconds_of(job, now) or 0.0,
     "peak": lambda job, state, _: state.memory_of(job).peak or 0.0,
 }
 """The sort key of each column."""
@@ -113,7 +113,7 @@ def job_row(job: JobView, state: AppState, now: float) -> Row:
         "gen": code_cell(job, state, tone),
         "start": Span({True: "warm", False: "cold", None: NONE}[job.warm], tone),
         "entry": Span(NONE if entry_ms is None else milliseconds(entry_ms), tone),
-        "lasted": Span(NONE if lasts is None else stopwatch(lasts), tone),
+        "duration": Span(NONE if lasts is None else stopwatch(lasts), tone),
         "peak": Span(in_mb(state.memory_of(job).peak), tone),
         "exit": Span("" if live else exit_of(job), tone),
         "job": Span(one_line(job.id), Tone.DIM),

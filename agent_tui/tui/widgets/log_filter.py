@@ -64,7 +64,7 @@ class Query:
             raise TooSlow from None
 
     def spans(self, line: str) -> Iterator[tuple[int, int]]:
-        """Yield start and end of the non-empty matches in a line, as many as are found in `MARK_S`."""
+        """Yield (start, end) of each non-empty match in a line that is found within `MARK_S`."""
         if self.expression is None:
             if self.text:
                 flags = re.IGNORECASE if self.ignores_case else re.NOFLAG

@@ -72,7 +72,7 @@ class LogPainter:
         return strip.extend_cell_length(width, fill)
 
     def empty(self, width: int) -> Strip:
-        """Return the row of an empty pane: why there are no lines."""
+        """Return the row that an empty pane shows: why there are no lines."""
         if self._rows.end == 0:
             text = "no log lines yet: the output of all processes appears here"
         else:

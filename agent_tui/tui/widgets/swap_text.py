@@ -11,7 +11,7 @@ from agent_tui.tui.widgets.text import NONE, Span, Tone, counted, duration, one_
 NOTED = 3
 """Maximum number of sessions that the generations page lists."""
 
-_SENTENCES = ("keeps its code", "created again", "stay as they were")
+_SENTENCES = ("keeps its code", "re-created", "stay as they were")
 """Phrases by which notes that are sentences are recognized. Other notes name what was not swapped."""
 
 

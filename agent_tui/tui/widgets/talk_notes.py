@@ -41,7 +41,7 @@ def why_none(entry: Entry | None, state: AppState) -> str:
         for last in list(state.jobs.values())[-1:]:
             if last.test_dispatch and (failed := _failed(last)):
                 return failed
-        return "No call here. Select one, or start a test job with d: its conversation appears here."
+        return "This process has no call. Select a call, or press d to start a test job."
     return _of_job(job, state)
 
 

@@ -46,11 +46,11 @@ Later sources override earlier ones:
 4. `LIVEKIT_AGENT_NAME_OVERRIDE`, which replaces an agent name from steps 1 to 3, as in the SDKs;
 5. `agent-tui.toml` in the agent's folder, the project's root, or the working directory, or `[tool.agent-tui]` in a `pyproject.toml`
    there. `--config FILE` names another file. `${{NAME}}` in a string value is replaced by that variable;
-6. the flag; a secret may be `@FILE`;
+6. the flag (`@FILE` as a secret's value reads it from that file);
 7. an edit on the screen.
 
-agent-tui reads the environment files, the config file, and the agent's code again at each save. An invalid value
-prevents the start (exit code 2). During a reload, it makes that reload fail, and the current code stays in use.
+Each save makes agent-tui read the environment files, the config file, and the agent's code again. At start, an invalid value
+ends agent-tui with exit code 2. In a reload, it makes the reload fail, and the current code stays in use.
 
 ## Edits
 
@@ -61,30 +61,30 @@ The column "applies" says when an edit takes effect:
 - `restarts idle processes`: by reloading the file; running jobs continue;
 - `next start`: after it is saved and agent-tui is started again.
 
-Edits are applied together: if one of them fails, all old values are kept. Saved edits go to `agent-tui.toml` (or the file that was
-read), secrets as a reference to their variable.
+Edits are applied together: if one of them fails, all old values are kept. Edits are saved to `agent-tui.toml`, or to the config
+file that was read; a secret is saved as a reference to its variable.
 
 ## Where it differs from the SDKs, on purpose
 
-- `logLevel` works (the JavaScript SDK never reads the option).
+- `logLevel` sets the level; the JavaScript SDK never reads this option.
 - `numIdleProcesses` 0 and `port` 0 are valid values, in production too. The default in development is 1, because with 0 the first
   job takes seconds.
 - In production, `loadThreshold` is 0.7, as in the SDKs. A load function that returns NaN, raises, or hangs does not
   stop the worker: the previous load stays in effect, and a warning in the log names the problem.
-- Durations are checked: no negative, infinite, or huge ones that would kill every process at once.
-- `permissions.canPublishSources` is sent.
+- Negative, infinite, and extremely long durations are refused; in the JavaScript SDK they kill every process at once.
+- `permissions.canPublishSources` is sent to the server; the JavaScript SDK leaves it out.
 - With `maxRetry` 0, agent-tui reports why it did not connect.
-- `drainTimeout` applies in production, where running jobs are allowed to finish when agent-tui stops, and to `Q` on the screen. 0 waits
-  without limit.
+- `drainTimeout` applies in production, where running jobs are allowed to finish when agent-tui stops, and to `Q` on the screen. With 0
+  there is no time limit.
 - `workerToken` is sent in the URL, in addition to key and secret. With it, `loadFunc` and `loadThreshold` are ignored, and a
   log line says so.
 - When a job exceeds `jobMemoryLimitMB`, agent-tui first asks it to end gracefully, and kills what is left after 2 s.
 
 ## What is tested for each source
 
-Tests start `agent-tui` with each option set in the agent's code, by another source, and by an edit, and check the effect.
-Separate tests check that each of the other sources is read. `saved`: the edit is saved and takes effect at the next start. `–`: that
-source cannot set it.
+For each option, a test sets it in the agent's code, by one other source, and by an edit, and checks the effect in the second
+column. Separate tests check that every source is read. `saved` means that an edit takes effect when agent-tui is next started, and
+`–` that the source cannot set the option.
 
 | option | checked effect | environment | `.env` | agent's code | config file | flag | edited |
 |---|---|---|---|---|---|---|---|

@@ -151,7 +151,7 @@ async def test_a_conversation_over_ten_swaps(tmp_path: Path, kind: str, node: Pa
         swapped = await run.swap(("instructions one", "instructions two"))
         assert swapped.reached is SwapReach.ALL
         line = run.now[f"agent.{run.suffix}"].splitlines().index("const calls = [];") + 1
-        assert swapped.notes == (f"agent.{run.suffix}:{line} calls was created again",)
+        assert swapped.notes == (f"agent.{run.suffix}:{line} calls was re-created",)
         assert await run.say("hi") == "3 instructions two"
 
         await run.swap(("facts one", "facts two"), ("secret one", "secret two"))
@@ -333,7 +333,7 @@ async def test_what_is_not_reached_is_listed(tmp_path: Path) -> None:
         assert swapped.reached is SwapReach.ALL
         swapped = await run.swap(("return 'scripted.LLM'", "return 'scripted'"), name="scripted")
         assert "llm of the session is an instance of the earlier class Scripted" in swapped.notes
-        assert "scripted.mjs:5 STARTS was created again" in swapped.notes
+        assert "scripted.mjs:5 STARTS was re-created" in swapped.notes
 
 
 UNFIT = [
