@@ -25,13 +25,18 @@ These flags have neither a config key nor a variable:
 |---|---|---|
 | `--config`, `--python`, `--node` | every command with an agent file | config file and interpreter |
 | `--local` | `run`, `demo`, `tune`, `doctor` | use the embedded server |
-| `--start-method`, `--no-mask-env`, `--allow-remote` | `run`, `demo`, `tune` | how processes start, masking, the remote server that may get test jobs |
+| `--start-method`, `--no-mask-env` | `run`, `demo`, `tune` | how processes start, masking |
 | `--job-length` | `run`, `demo`, `tune` | time limit of test jobs |
 | `--headless`, `--json`, `--dispatch`, `--exit-when-idle` | `run`, `demo` | output and test jobs (`--json` also elsewhere) |
+| `--talk`, `--say`, `--turn-timeout`, `--text`, `--sessions` | `run`, `demo` | [conversations](talk.md) |
 | `--watch`, `--no-watch` | `run`, `demo` | what a save does |
 | `--memory-measure`, `--debug`, `--no-watchdogs` | `run`, `demo` | memory limits and debugging |
 
-`agent-tui COMMAND --help` describes them. The other flags of `tune` configure the measurement: [tuning.md](tuning.md#agent-tui-tune).
+The config file has three more keys: `allowRemote` (like `--allow-remote`: hosts of remote servers that may get test jobs;
+in a file that others use too, they are not asked either), [`[screen]`](screen.md#colors-keys-motion), and
+[`[prices]`](talk.md#what-it-costs).
+
+`agent-tui COMMAND --help` describes the flags. The other flags of `tune` configure the measurement: [tuning.md](tuning.md#agent-tui-tune).
 
 ## Which value wins
 
