@@ -19,7 +19,7 @@ MESSAGES = (
     "is TypeScript, which Node",
     "which is not installed",
     "is not a number",
-    "nothing listens on",
+    "nothing is listening on",
     "unknown host name",
     "does not know the API key",
     "rejected the token's signature",

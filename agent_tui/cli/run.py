@@ -95,7 +95,8 @@ TEST_JOB_LENGTH_S = 10.0
     "--say",
     metavar="TEXT",
     multiple=True,
-    help="Type TEXT to the agent's session in each test job; '@2 TEXT' is for the second one only. "
+    help="Send TEXT to the agent's session in each test job, as if typed; '@2 TEXT' is for the second one "
+    "only. "
     "Repeatable; - reads a turn per line from standard input. Implies --headless, and starts a test job if "
     "--dispatch does not.",
 )

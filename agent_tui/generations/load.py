@@ -238,7 +238,7 @@ class Loader:
         return (*self._bases.processes, *own)
 
     def stop(self) -> None:
-        """Stop loading. Launches that wait for a start method fail."""
+        """Stop loading. Process starts that wait for the choice of a start method fail."""
         if self._reporting_first is not None:
             self._reporting_first.cancel()
         if self.current is not None:

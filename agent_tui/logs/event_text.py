@@ -235,7 +235,7 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     ev.WorkerDisconnected: _disconnected,
     ev.WorkerRefused: lambda e: f"✗ {_advised(e.reason, e.todo)}",
     ev.ConnectionSuspect: lambda e: (
-        "○ the server does not answer pings" if e.suspect else "● the server answers pings again"
+        "○ the server does not respond to pings" if e.suspect else "● the server responds to pings again"
     ),
     ev.GenerationReady: _generation_ready,
     ev.GenerationFailed: _generation_failed,

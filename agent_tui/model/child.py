@@ -48,7 +48,7 @@ class ChildTraits(Struct, frozen=True):
     swaps: bool = False
     """Whether the child can give its open sessions new code (`SwapCode`)."""
     reports_entry: bool = True
-    """Whether the child reports the call of the entry function. If not, `StartJob` counts as the call."""
+    """Whether the child reports the entry function's call. If not, `StartJob` counts as its time."""
 
 
 class AcceptArguments(Struct, frozen=True):

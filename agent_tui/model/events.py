@@ -165,7 +165,7 @@ class WorkerRefused(Struct, frozen=True):
 
 
 class ConnectionSuspect(Struct, frozen=True):
-    """The server did not answer a ping in time (`suspect`), or answers again."""
+    """The server did not respond to a ping in time (`suspect`), or responds again."""
 
     suspect: bool
 

@@ -46,7 +46,7 @@ class OomWatch:
         self._known = count()
 
     def happened(self) -> bool:
-        """Return whether the kernel has killed a process that has not been reported yet."""
+        """Return whether there has been an out-of-memory kill that has not been reported yet."""
         with DESCRIPTORS.reserve():
             now = self._count()
         if now <= self._known:

@@ -166,7 +166,7 @@ ACTIONS: tuple[Action, ...] = (
         "end",
         ("x",),
         "End job",
-        "End the selected process's job gracefully. Asks first if people may be in its room.",
+        "End the selected process's job gracefully. If people may be in its room, asks first.",
         "Processes",
         footer="End",
         place=Place.PROCESSES,
@@ -394,7 +394,7 @@ ACTIONS: tuple[Action, ...] = (
         "export_logs",
         ("X",),
         "Save log…",
-        "Save the shown log lines to a file, as text or as JSON lines (.jsonl).",
+        "Save the log lines shown to a file, as text or as JSON lines (.jsonl).",
         "Logs",
     ),
     Action(
@@ -599,7 +599,7 @@ ACTIONS: tuple[Action, ...] = (
         "quit_at_once",
         ("ctrl+c",),
         "Quit without asking",
-        "Like Quit, without the question.",
+        "Like Quit, but does not ask first.",
         "General",
     ),
 )

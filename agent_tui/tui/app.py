@@ -147,7 +147,7 @@ class AgentTuiApp(App[int]):
         self.actions = remapped(ACTIONS, preferences.keys)
         """The registry, with the user's keys."""
         self.moves = preferences.moves
-        """Keys that act as another one, wherever no text is typed."""
+        """Keys that act as another one, except where text is typed."""
         self.preferences = preferences
         for own in OWN_THEMES:
             self.register_theme(own)

@@ -100,7 +100,7 @@ class Keymap:
     """A set of keys. Names of keys are in Textual's spelling."""
 
     moves: Mapping[str, str] = field(default_factory=dict)
-    """Keys that act as another one, wherever no text is typed."""
+    """Keys that act as another one, except where text is typed."""
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The keys of actions whose own keys are among `moves`."""
 
@@ -121,7 +121,7 @@ class Preferences:
     theme: str = ""
     keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     moves: Mapping[str, str] = field(default_factory=dict)
-    """The keymap's keys that act as another one, wherever no text is typed."""
+    """The keymap's keys that act as another one, except where text is typed."""
     exports: Path | None = None
     """The folder of screenshots, logs, and conversations; None for the default, `default_exports`."""
     limits: Limits = DEFAULT_LIMITS

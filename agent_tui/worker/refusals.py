@@ -95,7 +95,9 @@ def explain_refusal(
             "see the server's log, or check {url}",
         )
     else:
-        cause, todo = _STATUS.get(status, ("the server does not answer like a LiveKit server", "check {url}"))
+        cause, todo = _STATUS.get(
+            status, ("the server does not respond like a LiveKit server", "check {url}")
+        )
     quoted = f", {answer!r}" if answer else ""
     cause = cause.format(key=repr(_short(key)))
     todo = todo.format(url=places.url, key=places.api_key, secret=places.api_secret)
@@ -162,7 +164,7 @@ def _explain_os_error(error: OSError, check: str, at: str) -> Explanation:
             "agent-tui is out of file descriptors", "raise the limit (ulimit -n) and restart it"
         )
     if errno.ECONNREFUSED in _numbers(error):
-        return Explanation(f"nothing listens on {at}", f"start the server, or {check} (host and port)")
+        return Explanation(f"nothing is listening on {at}", f"start the server, or {check} (host and port)")
     if isinstance(error, ConnectionError):
         return Explanation(
             f"{at} closed the connection before it answered", f"{check}: ws:// or wss://, and the port"

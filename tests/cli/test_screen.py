@@ -246,7 +246,7 @@ async def test_an_unreachable_server_is_shown_with_what_to_do() -> None:
         "LIVEKIT_API_SECRET": "a-secret-that-is-long-enough-to-be-one",
     }
     with terminal(str(EXAMPLES / "native_agent.py"), environ=environ) as running:
-        await poll(lambda: running.shows(f"nothing listens on 127.0.0.1:{port}".encode()))
+        await poll(lambda: running.shows(f"nothing is listening on 127.0.0.1:{port}".encode()))
         await poll(lambda: running.shows(b"start the server, or check LIVEKIT_URL in the environment"))
         running.press(b"q")
         await poll(running.ended)

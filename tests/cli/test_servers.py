@@ -150,10 +150,10 @@ async def test_a_missing_server_is_abandoned_after_max_retry() -> None:
     arguments = (EXAMPLES / "native_agent.py", "--json", "--max-retry", 0)
     code, run = await finished(*arguments, environ=at(free_port()))
     assert code == 3
-    assert "nothing listens on 127.0.0.1" in run.stderr
+    assert "nothing is listening on 127.0.0.1" in run.stderr
     [lost] = run.all("disconnected")
     assert lost["retry_in_s"] is None
-    assert lost["reason"].startswith("nothing listens on 127.0.0.1:")
+    assert lost["reason"].startswith("nothing is listening on 127.0.0.1:")
     assert lost["todo"] == "start the server, or check LIVEKIT_URL in the environment (host and port)"
 
 

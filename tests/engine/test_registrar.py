@@ -254,7 +254,7 @@ async def test_a_registration_that_cannot_connect_is_reported_once_and_keeps_try
         s.workers[0].accepted("AW_1")
         await s.register(THERE)
         for attempt in (1, 2, 3):
-            s.workers[1].says(Disconnected("nothing listens", 1.0, attempt))
+            s.workers[1].says(Disconnected("nothing is listening", 1.0, attempt))
         assert len(s.told(ev.Notice)) == 1
         s.workers[1].accepted("AW_2")
         assert s.registrar.worker_id == "AW_2"

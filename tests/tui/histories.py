@@ -116,7 +116,7 @@ def busy(engine: FakeEngine, server: ev.ServerChosen = EMBEDDED) -> None:
 def disconnected(engine: FakeEngine) -> None:
     """The connection is lost while a job runs."""
     busy(engine)
-    engine.publish(ev.WorkerDisconnected("nothing listens on 127.0.0.1:40123", 4.0, 2))
+    engine.publish(ev.WorkerDisconnected("nothing is listening on 127.0.0.1:40123", 4.0, 2))
 
 
 def broken(engine: FakeEngine) -> None:

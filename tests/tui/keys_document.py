@@ -55,7 +55,7 @@ def document() -> str:
         "## Vim keys",
         "",
         f'With `keymap = "{VIM}"` in [`[screen]`](screen.md#colors-keys-motion), these keys act like the keys in the right column in every list, table,',
-        "log, and page, wherever no text is typed.",
+        "log, and page, except where you type text.",
         "",
         "| key | |",
         "|---|---|",

@@ -299,8 +299,8 @@ async def test_a_dispatch_while_not_registered_says_so(key: str) -> None:
         await pilot.press(key)
         await until(lambda: app.notices)
         assert app.notices[-1].text == (
-            "not registered (nothing listens on 127.0.0.1:40123): a dispatch would not reach this worker · "
-            "i show why"
+            "not registered (nothing is listening on 127.0.0.1:40123): a dispatch would not reach this "
+            "worker · i show why"
         )
         assert engine.commands == []
 

@@ -165,7 +165,7 @@ def test_the_next_attempt_is_counted_down() -> None:
     engine = FakeEngine()
     histories.disconnected(engine)
     engine.clock.advance(1.5)
-    assert "○ not registered (nothing listens on 127.0.0.1:40123) · retrying in 3 s" in shown(engine)[1]
+    assert "○ not registered (nothing is listening on 127.0.0.1:40123) · retrying in 3 s" in shown(engine)[1]
     engine.clock.advance(3)
     assert "trying now" in shown(engine)[1]
 

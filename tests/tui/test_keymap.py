@@ -139,7 +139,7 @@ async def test_typed_text_stays_text() -> None:
 async def test_the_help_shows_the_keymap() -> None:
     async with screen("question_mark", kind=PageHost) as (app, pilot):
         await pilot.press("slash", *"like home")
-        await until(lambda: "Like Home, wherever no text is typed." in shown(app))
+        await until(lambda: "Like Home, except where you type text." in shown(app))
 
 
 def shown(app: AgentTuiApp) -> str:

@@ -128,14 +128,14 @@ def test_an_unreachable_server() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     todo = "start the server, or check LIVEKIT_URL in .env:1 (host and port)"
-    engine.publish(ev.WorkerDisconnected("nothing listens on localhost:7880", 4.0, 1, todo))
+    engine.publish(ev.WorkerDisconnected("nothing is listening on localhost:7880", 4.0, 1, todo))
     engine.clock.advance(1.5)
     assert said(only(engine)) == [
-        "✗ nothing listens on localhost:7880",
+        "✗ nothing is listening on localhost:7880",
         "  not registered: no new jobs; 2 running jobs continue · retrying in 3 s",
         f"→ {todo} · r retry now",
     ]
-    engine.publish(ev.WorkerDisconnected("nothing listens on localhost:7880", None, 17, todo))
+    engine.publish(ev.WorkerDisconnected("nothing is listening on localhost:7880", None, 17, todo))
     assert "no more retries (maxRetry 16)" in only(engine).effect
     engine.publish(histories.REGISTERED)
     assert found(engine) == ()
@@ -288,7 +288,7 @@ def test_every_line_of_a_block_fits_or_is_a_place(width: int) -> None:
     engine = FakeEngine()
     histories.idle(engine)
     engine.publish(
-        ev.WorkerDisconnected("nothing listens on " + "a" * 20 + " " + "b c " * 30, 2.0, 1, "d e " * 60)
+        ev.WorkerDisconnected("nothing is listening on " + "a" * 20 + " " + "b c " * 30, 2.0, 1, "d e " * 60)
     )
     lines = problem_lines(only(engine), width)
     assert all(width_of(line) <= max(width, 60) for line in lines)
@@ -311,13 +311,13 @@ async def test_problems_appear_and_disappear(size: tuple[int, int]) -> None:
         await painted(app, engine, pilot)
         pane = app.query_one(StartPane)
         assert not pane.display
-        engine.publish(ev.WorkerDisconnected("nothing listens on h:1", 4.0, 1, "start the server"))
+        engine.publish(ev.WorkerDisconnected("nothing is listening on h:1", 4.0, 1, "start the server"))
         await painted(app, engine, pilot)
         assert pane.display
         assert pane.has_class("-trouble")
         assert str(pane.border_title) == "✗ 1 problem"
         assert pane.region.bottom <= size[1]
-        assert "✗ nothing listens on h:1" in pane_text(app)
+        assert "✗ nothing is listening on h:1" in pane_text(app)
         assert "→ start the server · r retry now" in pane_text(app)
         engine.publish(histories.REGISTERED)
         await painted(app, engine, pilot)
@@ -331,7 +331,7 @@ async def test_esc_hides_problems_until_they_are_solved_or_others_happen() -> No
     async with app.run_test(size=(80, 24)) as pilot:
         await painted(app, engine, pilot)
         pane = app.query_one(StartPane)
-        gone = ev.WorkerDisconnected("nothing listens on h:1", 4.0, 1)
+        gone = ev.WorkerDisconnected("nothing is listening on h:1", 4.0, 1)
         engine.publish(gone)
         await painted(app, engine, pilot)
         assert pane.display
@@ -343,14 +343,14 @@ async def test_esc_hides_problems_until_they_are_solved_or_others_happen() -> No
         engine.publish(ev.GenerationFailed(2, "SyntaxError", AGENT, 3, ""))
         await painted(app, engine, pilot)
         assert pane.display
-        assert "nothing listens" not in pane_text(app)
+        assert "nothing is listening" not in pane_text(app)
         engine.publish(histories.REGISTERED, gone)
         await painted(app, engine, pilot)
         engine.publish(histories.REGISTERED)
         await painted(app, engine, pilot)
         engine.publish(gone)
         await painted(app, engine, pilot)
-        assert "nothing listens" in pane_text(app)  # it happened again
+        assert "nothing is listening" in pane_text(app)  # it happened again
 
 
 async def test_a_warning_has_its_own_sign_and_outside_text_stays_text() -> None:

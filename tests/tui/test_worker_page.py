@@ -23,7 +23,7 @@ def test_a_registration_with_its_server_and_its_last_loss() -> None:
     histories.busy(engine)
     engine.publish(
         ev.WorkerDisconnected("the server dropped the connection", 1.0, 1),
-        ev.WorkerDisconnected("nothing listens", 2.0, 2),
+        ev.WorkerDisconnected("nothing is listening", 2.0, 2),
         ev.WorkerRegistered("AW_2", "ws://x", ev.ServerKind.FOUND, "1.13.5", "", "eu", "ND_1"),
     )
     shown = text(engine)
@@ -36,7 +36,7 @@ def test_a_registration_with_its_server_and_its_last_loss() -> None:
         "the server dropped the connection",
     ):
         assert wanted in shown
-    assert "nothing listens" not in shown
+    assert "nothing is listening" not in shown
 
 
 def test_what_a_deployment_means_and_what_its_absence_means() -> None:

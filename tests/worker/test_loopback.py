@@ -208,7 +208,7 @@ async def test_a_restarted_server_is_found_again() -> None:
         task = asyncio.create_task(worker.run())
         await told.until(Registered, timeout_s=5)
     await told.until(Disconnected, 3, timeout_s=5)
-    assert "nothing listens" in told.all(Disconnected)[-1].reason
+    assert "nothing is listening" in told.all(Disconnected)[-1].reason
     async with scripted(behave, port=int(url.rsplit(":", 1)[1])):
         await told.until(Registered, 2, timeout_s=5)
         assert worker.state is WorkerState.REGISTERED

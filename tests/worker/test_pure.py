@@ -220,10 +220,10 @@ def untrusted(message: str) -> ssl.SSLCertVerificationError:
 @pytest.mark.parametrize(
     ("error", "look_at"),
     [
-        (ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed"), "nothing listens on h:7880"),
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed"), "nothing is listening on h:7880"),
         (
             OSError("Multiple exceptions: [Errno 111] Connect call failed, [Errno 111] Connect call failed"),
-            "nothing listens on h:7880",
+            "nothing is listening on h:7880",
         ),
         (OSError(errno.ENETUNREACH, "Network is unreachable"), "Network is unreachable"),
         (ConnectionResetError(errno.ECONNRESET, "reset"), "closed the connection"),
@@ -256,7 +256,7 @@ def test_the_advice_names_where_the_values_were_set() -> None:
     wrong = explain_refusal(401, "token signature is invalid", "ws://h/agent", server)
     assert wrong.todo == "check LIVEKIT_API_SECRET in the environment"
     nothing = explain_unreachable(ConnectionRefusedError(errno.ECONNREFUSED, "no"), server, "ws://h:1/agent")
-    assert nothing.cause == "nothing listens on h:1"
+    assert nothing.cause == "nothing is listening on h:1"
     assert nothing.todo == "start the server, or check LIVEKIT_URL in .env:1 (host and port)"
 
 

@@ -27,7 +27,9 @@ def test_pauses_between_attempts_grow_and_the_last_failure_raises() -> None:
     async def scenario() -> None:
         server, told = MemoryServer(DOWN), Recorder()
         worker = make_worker(server, told, max_retry=6, timings=Timings(backoff_jitter=0.0))
-        with pytest.raises(ServerError, match="no connection after 7 attempts: nothing listens") as raised:
+        with pytest.raises(
+            ServerError, match="no connection after 7 attempts: nothing is listening"
+        ) as raised:
             await worker.run()
         assert raised.value.exit_code is ExitCode.SERVER
         assert server.attempts == [0.0, 2.0, 6.0, 12.0, 20.0, 30.0, 40.0]
@@ -40,7 +42,7 @@ def test_pauses_between_attempts_grow_and_the_last_failure_raises() -> None:
 
 def test_without_retries_the_first_failure_raises() -> None:
     async def scenario() -> None:
-        with pytest.raises(ServerError, match="after 1 attempt: nothing listens"):
+        with pytest.raises(ServerError, match="after 1 attempt: nothing is listening"):
             await make_worker(MemoryServer(DOWN), Recorder(), max_retry=0).run()
 
     run_virtual(scenario)

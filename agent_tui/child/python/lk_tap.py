@@ -227,7 +227,7 @@ class TappedSession:
         tapped = self
 
         class ChannelTransport(self._remote.SessionTransport):  # type: ignore[misc, name-defined]
-            """Carries the messages of the SDK on the process's channel. Sending never waits."""
+            """Carries the SDK's messages over the process's channel. Sending never waits."""
 
             async def start(self) -> None:
                 """Do nothing: the channel is open already."""

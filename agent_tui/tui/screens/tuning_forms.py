@@ -85,9 +85,7 @@ def load_notes(values: Values) -> dict[str, Note]:
         "pattern": Note("← → select"),
         "rate": rate_note(values["rate"], Pattern(values["pattern"])),
         "length": checked(seconds, values["length"], LENGTH_EXPECTS, "each job ends after this time"),
-        "seed": checked(
-            SEED.convert, values["seed"], SEED_EXPECTS, "the same seed repeats the same arrivals"
-        ),
+        "seed": checked(SEED.convert, values["seed"], SEED_EXPECTS, "the same seed gives the same arrivals"),
     }
 
 

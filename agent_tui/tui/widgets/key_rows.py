@@ -108,7 +108,7 @@ def _of_action(action: Action) -> KeyEntry:
 
 
 def _of_move(key: str, other: str) -> KeyEntry:
-    return KeyEntry(key, "", f"Like {key_name(other)}, wherever no text is typed.")
+    return KeyEntry(key, "", f"Like {key_name(other)}, except where you type text.")
 
 
 def _of_table(table: KeyTable, *, section: int = 0, note: str = "") -> KeyGroup:

@@ -132,7 +132,7 @@ class LogPane(Vertical):
 
     @property
     def owner(self) -> str | None:
-        """The id of the only process or job whose lines are shown, empty for the host; None for several."""
+        """The id of the only process or job shown; empty for agent-tui itself, None for several."""
         return next(iter(self._chosen.owners)) if len(self._chosen.owners) == 1 else None
 
     @owner.setter

@@ -124,7 +124,7 @@ def row_parts(
 ) -> Parts:
     """Return one row of a record: the first with the columns, the others indented.
 
-    `state` names the owners.
+    `state` supplies the names of processes and rooms.
     """
     texts = shown_lines(line.text, folded=folded)
     rows = row_slices(line.text, folded=folded, wrap=wrap) if wrap else ()

@@ -226,7 +226,7 @@ STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400
 
 
 def time_axis(seconds: float, width: int) -> Axis:
-    """Return an axis from 0 to that many seconds with round ticks, for about `width` cells."""
+    """Return an axis from 0 to that many seconds with ticks at round numbers, for about `width` cells."""
     most = max(width // 14, 1)
     step = next((each for each in STEPS_S if seconds / each <= most), STEPS_S[-1])
     write: Callable[[float], str] = (lambda at: f"{at:.0f} s") if seconds < 120 else stopwatch

@@ -54,8 +54,8 @@ Later sources override earlier ones:
 6. the flag (`@FILE` as a secret's value reads it from that file);
 7. an edit on the screen.
 
-Each save makes agent-tui read the environment files, the config file, and the agent's code again. At start, an invalid value
-ends agent-tui with exit code 2. In a reload, it makes the reload fail, and the current code stays in use.
+Each save makes agent-tui read the environment files, the config file, and the agent's code again. At startup, an invalid
+value makes agent-tui exit with code 2. During a reload, it makes the reload fail, and the current code stays in use.
 
 ## Edits
 
@@ -87,7 +87,7 @@ file that was read; a secret is saved as a reference to its variable.
 
 ## What is tested for each source
 
-For each option, a test sets it in the agent's code, by one other source, and by an edit, and checks the effect in the second
+For each option, a test sets it in the agent's code, through one other source, and by an edit on the screen, and checks the effect in the second
 column. Separate tests check that every source is read. `saved` means that an edit takes effect when agent-tui is next started, and
 `–` that the source cannot set the option.
 
