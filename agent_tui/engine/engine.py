@@ -16,6 +16,7 @@ from agent_tui.engine.config import RunConfig
 from agent_tui.engine.dispatches import Destination, Dispatches, lacks_agent
 from agent_tui.engine.endpoint import Endpoint, WorkerInfo
 from agent_tui.engine.registrar import Registrar
+from agent_tui.engine.remedies import Place, with_remedy
 from agent_tui.engine.servers import ServerManager, join_link
 from agent_tui.engine.supervision import InternalErrors, Supervision
 from agent_tui.jobs.manager import JobManager, JobSettings
@@ -329,7 +330,12 @@ class Engine:
 
     def _clean(self, event: ev.Event) -> ev.Event:
         limit = MESSAGE if isinstance(event, SessionEvent) else MAX_LINE
-        return self._redactor.clean_value(event, limit=limit)
+        return self._redactor.clean_value(with_remedy(event, self._place), limit=limit)
+
+    def _place(self) -> Place:
+        interpreter = self._config.interpreter
+        python = None if self._config.runtime == AGENTS_JS else interpreter.path
+        return Place(self._config.agent, self._config.cwd, python, self._settings.environment)
 
     def _job_settings(self) -> JobSettings:
         """Return the settings for a new job.

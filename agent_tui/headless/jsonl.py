@@ -164,6 +164,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "cause": e.cause,
         "seconds": None if e.seconds is None else round(e.seconds, 4),
         "steps": _steps(e.steps),
+        "todo": e.todo,
     },
     ev.StartsFailing: lambda e: {
         "event": "starts_failing",
@@ -176,6 +177,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "line": e.line,
         "traceback": e.traceback,
         "ended_by": e.ended_by,
+        "todo": e.todo,
     },
     ev.StartsRecovered: lambda e: {"event": "starts_recovered"},
     ev.WatchingChanged: lambda e: {"event": "watching", "paused": e.paused, "passed_over": e.ignored},
@@ -265,6 +267,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "signal": e.signal,
         "traceback": e.traceback,
         "test_dispatch": e.test_dispatch or None,
+        "todo": e.todo,
     },
     ev.JobLost: lambda e: {
         "event": "job_lost",
@@ -355,7 +358,21 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
     se.UsageChanged: lambda e: (
         _session("usage", e) | {"model": e.model, "provider": e.provider, **e.units, "cost": e.cost}
     ),
-    se.SessionFailed: lambda e: _session("session_error", e) | {"component": e.component, "error": e.error},
+    se.SessionFailed: lambda e: (
+        _session("session_error", e)
+        | {
+            "component": e.component,
+            "error": e.error,
+            "provider": e.provider,
+            "kind": e.kind.value,
+            "names": e.names,
+            "host": e.host,
+            "status": e.status or None,
+            "retrying": e.retrying,
+            "count": e.count,
+            "todo": e.todo,
+        }
+    ),
     se.SwapWaiting: lambda e: (
         _turn("swap_waiting", e) | {"to_generation": e.to_generation or None, "tool": e.tool or None}
     ),

@@ -76,6 +76,8 @@ class ExitPolicy:
     server_lost: str | None = None
     talking: bool = False
     """Whether there are turns left to say."""
+    failures: dict[str, None] = field(default_factory=dict)
+    """Failures about which users can do something, each once."""
     refusal: str | None = None
     load_error: str | None = None
 
@@ -90,27 +92,32 @@ class ExitPolicy:
                 self.server_lost = None
             case ev.GenerationReady():
                 self.loaded = True
-            case ev.GenerationFailed(error=error, file=file, line=line) if not self.loaded and (
+            case ev.GenerationFailed(error=error, file=file, line=line, todo=todo) if not self.loaded and (
                 self.options.exit_when_idle or not self.options.watch
             ):
                 place = f"{path_text(file)}:{line}" if file and line else file
-                self.load_error = f"failed to load: {error} ({place})" if place else error
+                self.load_error = _advised(f"failed to load: {error} ({place})" if place else error, todo)
                 return ExitCode.JOB_FAILED
             case (
                 ev.WorkerRefused(reason=reason, todo=todo)
                 | ev.WorkerDisconnected(reason=reason, retry_in_s=None, todo=todo)
             ):
-                self.server_lost = f"{reason}; {todo}" if todo else reason
+                self.server_lost = _advised(reason, todo)
             case ev.Dispatched(test_dispatch=number):
                 self.made.add(number)
             case ev.OfferReceived(job_id=job_id):
                 self.running.add(job_id)
             case ev.OfferAnswered(job_id=job_id, accepted=False):
                 self.running.discard(job_id)
-            case ev.JobEnded(job_id=job_id, test_dispatch=number, status=status):
+            case ev.JobEnded(job_id=job_id, test_dispatch=number, status=status, reason=reason, todo=todo):
                 self.running.discard(job_id)
+                if todo:
+                    self.failures[_advised(reason, todo)] = None
                 self.settled.add(number)
                 self.failed |= status is ev.JobStatus.FAILED
+            case se.SessionFailed(todo=todo, retrying=False) if todo:
+                component = f"{event.component.upper()}: " if event.component else ""
+                self.failures[_advised(f"{component}{event.error}", todo)] = None
             case se.TurnEnded(error=error) if error:
                 self.failed = True
             case ev.JobLost(job_id=lost, test_dispatch=number):
@@ -144,6 +151,10 @@ class ExitPolicy:
         if not self.made <= self.settled:
             return None
         return ExitCode.JOB_FAILED if self.failed else ExitCode.OK
+
+
+def _advised(reason: str, todo: str) -> str:
+    return f"{reason}; {todo}" if todo else reason
 
 
 class Printer:
@@ -243,7 +254,8 @@ class Headless:
                 print(
                     f"agent-tui: {counted(unread, 'line')} not printed: nothing reads stdout", file=sys.stderr
                 )
-        for line in (self._policy.refusal, self._policy.server_lost, self._policy.load_error):
+        policy = self._policy
+        for line in (policy.refusal, policy.server_lost, policy.load_error, *policy.failures):
             if line is not None and self._decided.done() and self._decided.result():
                 print(f"agent-tui: {line}", file=sys.stderr)
         return self._decided.result() if self._decided.done() else ExitCode.OK

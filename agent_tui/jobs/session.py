@@ -4,7 +4,7 @@ The child forwards messages of the SDK's session protocol without changing them 
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -80,6 +80,9 @@ class Session:
         """Whether a swap waits for a tool."""
         self._reply_generation: int | None = None
         """The generation that produces the current reply; None if there is no reply."""
+        self._failures: Counter[tuple[str, str]] = Counter()
+        """How often each component has failed in the same way since the last turn started."""
+        self._last_failure = ""
 
     @property
     def has_work(self) -> bool:
@@ -161,6 +164,7 @@ class Session:
 
     def _begin(self, *, typed: bool, text: str = "") -> _Turn:
         self._last_turn += 1
+        self._failures.clear()
         self._turn = _Turn(self._last_turn, typed, self._job.now())
         self._job.emit(se.TurnStarted(*self._key, self._last_turn, typed, self.generation, text))
         return self._turn
@@ -220,7 +224,7 @@ class Session:
                     self._reply_generation = self.generation
                 self._job.emit(se.MessageDelta(*self._key, self._last_turn, text))
             case ch.SessionClosed(reason=reason, error=error):
-                self.end(reason, error)
+                self.end(reason, error and (self._last_failure or error))
             case ch.SwapWaits(generation=generation, tool=tool):
                 self.waits_for_swap = True
                 self._job.emit(se.SwapWaiting(*self._key, self._last_turn, generation, tool))
@@ -266,7 +270,11 @@ class Session:
             return  # the answer of a turn that timed out
         for item in response.get("run_input", {}).get("items", ()):
             self._add(item)
-        self._finish(response.get("error", ""))
+        error = response.get("error", "")
+        # livekit-agents 1.5 reports no error for a turn without an answer.
+        if self._failures and (error or not turn.has_reply):
+            error = self._last_failure
+        self._finish(error)
         self._next()
 
     def _request(self, name: str, value: Data) -> str:
@@ -391,8 +399,23 @@ class Session:
         self._job.emit(se.EndOfTurnPredicted(*self._key, self._last_turn, probability, threshold))
 
     def _on_error(self, value: Data) -> None:
-        component, error = failure_of(value.get("message", ""))
-        self._job.emit(se.SessionFailed(*self._key, component, error))
+        component, provider, retrying, failure = failure_of(value)
+        self._last_failure = failure.text
+        self._failures[component, failure.text] += 1
+        self._job.emit(
+            se.SessionFailed(
+                *self._key,
+                component,
+                failure.text,
+                provider,
+                failure.kind,
+                failure.names,
+                failure.host,
+                failure.status,
+                retrying,
+                self._failures[component, failure.text],
+            )
+        )
 
 
 _EVENTS: dict[str, Callable[[Session, Data], None]] = {

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from agent_tui.model import failures
+from agent_tui.model.failures import INFERENCE, Cause, Failure, FailureKind
+
 Data = Mapping[str, Any]
 
 _METRICS = {
@@ -18,23 +21,12 @@ _METRICS = {
 }
 """agent-tui's names of the latencies, by the SDK's names."""
 
-_FAILED = re.compile(
-    r"type='(?P<component>\w+?)_error' timestamp=\S+ label='(?P<label>[^']*)' error=(?P<error>.*) "
-    r"recoverable=(?P<retries>True|False)",
-    re.DOTALL,
+_LABELS = (
+    (re.compile(r"(?:livekit\.agents\.)?inference\."), INFERENCE),
+    (re.compile(r"livekit\.plugins\.(\w+)\."), r"\1"),
+    (re.compile(r"([a-z]\w*)\.\w*(?:LLM|STT|TTS|Model)$"), r"\1"),
 )
-"""Matches how the SDK writes an error: `type='llm_error' timestamp=… label=… error=… recoverable=True`."""
-
-_RAISED = re.compile(r"(?P<kind>\w+)\((?P<quote>['\"])(?P<text>.*?)(?P=quote)(?:, .*)?\)", re.DOTALL)
-"""Matches an exception as `repr` writes it."""
-
-_INFERENCE = "livekit.agents.inference."
-
-NEEDS_PROJECT = (
-    "LiveKit Inference needs a project of LiveKit Cloud: set LIVEKIT_INFERENCE_API_KEY and "
-    "LIVEKIT_INFERENCE_API_SECRET"
-)
-"""What to do if a model of LiveKit Inference fails: the key of the embedded server is no project's."""
+"""The provider by a component's label: `livekit.plugins.openai.llm.LLM`, or `openai.LLM` in JavaScript."""
 
 
 def latencies(times: Data) -> dict[str, float]:
@@ -42,17 +34,21 @@ def latencies(times: Data) -> dict[str, float]:
     return {ours: times[its] * 1000 for its, ours in _METRICS.items() if is_number(times.get(its))}
 
 
-def failure_of(message: str) -> tuple[str, str]:
-    """Return the component that an error is about, such as llm, and the error, its cause first."""
-    if (found := _FAILED.fullmatch(message)) is None:
-        return "", message
-    error = found["error"]
-    if raised := _RAISED.fullmatch(error):
-        error = f"{raised['text'].strip().removesuffix('.')} ({raised['kind']})"
-    parts = [error, "retrying" if found["retries"] == "True" else ""]
-    if found["label"].startswith(_INFERENCE) and not parts[1]:
-        parts.append(NEEDS_PROJECT)
-    return found["component"], " · ".join(filter(None, parts))
+def failure_of(value: Data) -> tuple[str, str, bool, Failure]:
+    """Return the component that failed (such as llm), its provider, if the SDK retries, and the failure."""
+    if "causes" not in value:  # the child could not describe it
+        return "", "", False, Failure(FailureKind.OTHER, value.get("message", ""))
+    causes = [Cause(each["type"], each["text"], each["host"], each["status"]) for each in value["causes"]]
+    provider = provider_of(value["label"])
+    return value["component"], provider, value["retrying"], failures.failure_of(causes, provider)
+
+
+def provider_of(label: str) -> str:
+    """Return the provider that the label of a component names; empty for a class of the agent's file."""
+    for pattern, provider in _LABELS:
+        if found := pattern.match(label):
+            return found.expand(provider)
+    return ""
 
 
 def state_of(change: Data, first: str) -> str:

@@ -73,13 +73,13 @@ def _generation_ready(e: ev.GenerationReady) -> str:
 def _generation_failed(e: ev.GenerationFailed) -> str:
     place = f" ({path_text(e.file)}" + (f":{e.line})" if e.line else ")") if e.file else ""
     trace = f"\n{e.traceback.rstrip()}" if e.traceback else ""
-    return f"✗ generation {e.generation} failed to load: {e.error}{place}{trace}"
+    return f"✗ generation {e.generation} failed to load: {_advised(f'{e.error}{place}', e.todo)}{trace}"
 
 
 def _starts_failing(e: ev.StartsFailing) -> str:
     jobs = "accepted jobs wait" if e.accepting else "offers are refused"
     return (
-        f"⚠ processes of generation {e.generation} fail to start: {e.error}; {jobs}; "
+        f"⚠ processes of generation {e.generation} fail to start: {_advised(e.error, e.todo)}; {jobs}; "
         f"retrying in {duration_text(e.retry_in_s)} (attempt {e.failures + 1})"
     )
 
@@ -201,6 +201,15 @@ def _swapped(e: se.Swapped) -> str:
     return f"● session {e.session} of job {e.job_id} runs generation {e.to_generation}{what} ({took}){missed}"
 
 
+def _session_failed(e: se.SessionFailed) -> str | None:
+    """Return a line for the first of equal failures."""
+    if e.count > 1:
+        return None
+    what = f"{e.component.upper()}: " if e.component else ""
+    retrying = ", retrying" if e.retrying else ""
+    return f"✗ {what}{_advised(f'{e.error}{retrying}', e.todo)} · session {e.session} of job {e.job_id}"
+
+
 def _session_ended(e: se.SessionEnded) -> str:
     return f"  session {e.session} of job {e.job_id} ended: {e.error or e.reason.replace('_', ' ')}"
 
@@ -223,7 +232,7 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
     se.ToolCalled: _tool_called,
     se.HandedOff: lambda e: f"  {e.from_agent} hands over to {e.to_agent}",
     se.TurnEnded: lambda e: f"✗ turn {e.turn} failed: {e.error}" if e.error else None,
-    se.SessionFailed: lambda e: f"✗ session {e.session} of job {e.job_id}: {e.error}",
+    se.SessionFailed: _session_failed,
     se.SwapWaiting: _swap_waiting,
     se.Swapped: _swapped,
     se.SessionEnded: _session_ended,
@@ -253,8 +262,8 @@ _FORMS: dict[type[object], Callable[[Any], str | None]] = {
         f"  job {e.job_id} joined {e.room} {e.entry_to_connected_ms:.0f} ms after its entry function started"
     ),
     ev.JobEnded: lambda e: (
-        f"{_MARKS[e.status]} {e.room} {_ENDS[e.status]} after {duration_text(e.seconds)}: {e.reason}"
-        f" · {e.job_id}"
+        f"{_MARKS[e.status]} {e.room} {_ENDS[e.status]} after {duration_text(e.seconds)}: "
+        f"{_advised(e.reason, e.todo)} · {e.job_id}"
     ),
     ev.JobLost: lambda e: f"✗ no job for {e.room}: {e.why}",
     ev.Dispatched: lambda e: f"  dispatched into {e.room}",
@@ -285,6 +294,7 @@ _LEVELS: dict[type[object], Callable[[Any], LogLevel]] = {
     ev.MemoryWarned: lambda e: LogLevel.ERROR if e.over_limit else LogLevel.WARN,
     ev.JobEnded: lambda e: LogLevel.ERROR if e.status is ev.JobStatus.FAILED else LogLevel.INFO,
     ev.JobLost: lambda _: LogLevel.ERROR,
+    se.SessionFailed: lambda e: LogLevel.WARN if e.retrying else LogLevel.ERROR,
     ev.Notice: lambda e: e.level,
 }
 """The events that are log lines, and their levels."""

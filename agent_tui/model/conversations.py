@@ -54,6 +54,10 @@ class ErrorView(Struct, frozen=True, tag=True):
     at: float
     component: str
     error: str
+    count: int = 1
+    """How often the component has failed in this way in the turn; `at` is the last time."""
+    retrying: bool = False
+    todo: str = ""
 
 
 class SwapView(Struct, frozen=True, tag=True):
@@ -311,8 +315,14 @@ def _handed_off(session: SessionView, event: se.HandedOff, ts: float) -> Session
 
 
 def _failed(session: SessionView, event: se.SessionFailed, ts: float) -> SessionView:
-    number = session.turns[-1].number if session.turns else 0
-    return _with_entry(session, number, ErrorView(ts, event.component, event.error), ts, len(event.error))
+    """Add an error. Equal ones of a turn are one entry with a count."""
+    turn = _turn(session, session.turns[-1].number if session.turns else 0, ts)
+    error = ErrorView(ts, event.component, event.error, event.count, event.retrying, event.todo)
+    for index, entry in enumerate(turn.entries):
+        if isinstance(entry, ErrorView) and (entry.component, entry.error) == (error.component, error.error):
+            entries = (*turn.entries[:index], error, *turn.entries[index + 1 :])
+            return _with_turn(session, replace(turn, entries=entries))
+    return _with_entry(session, turn.number, error, ts, len(event.error))
 
 
 def _swap_waiting(session: SessionView, event: se.SwapWaiting, ts: float) -> SessionView:

@@ -255,6 +255,8 @@ class GenerationFailed(Struct, frozen=True):
     seconds: float | None = None
     steps: LoadSteps = NO_STEPS
     """The steps that happened; the last one failed."""
+    todo: str = ""
+    """What to do about it; empty if there is no advice."""
 
 
 class StartsFailing(Struct, frozen=True):
@@ -276,6 +278,8 @@ class StartsFailing(Struct, frozen=True):
     """The traceback of the failure, or all stacks of the process just before it was killed."""
     ended_by: EndedBy | None = None
     """What ended the process."""
+    todo: str = ""
+    """What to do about it; empty if there is no advice."""
 
 
 class StartsRecovered(Struct, frozen=True):
@@ -469,6 +473,8 @@ class JobEnded(Struct, frozen=True):
     traceback: str = ""
     """The traceback of the exception that its code raised, without its middle part if it is long."""
     test_dispatch: int = 0
+    todo: str = ""
+    """What to do about it; empty if there is no advice."""
 
 
 class JobLost(Struct, frozen=True):

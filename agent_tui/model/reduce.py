@@ -5,11 +5,17 @@ from typing import Any, TypeVar, get_args
 
 from msgspec.structs import replace
 
-from agent_tui.model import conversations, dispatches
+from agent_tui.model import conversations, dispatches, failure_views
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
 from agent_tui.model.logs import LogLevel
-from agent_tui.model.session_events import SessionEvent, TurnEnded, TurnStarted
+from agent_tui.model.session_events import (
+    SessionEvent,
+    SessionFailed,
+    SessionStarted,
+    TurnEnded,
+    TurnStarted,
+)
 from agent_tui.model.state import (
     LIVE_PHASES,
     AppState,
@@ -195,7 +201,9 @@ def _generation_ready(state: AppState, event: ev.GenerationReady, ts: float) -> 
         rolled_back_to=event.rolled_back_to,
     )
     earlier = state.loads[: len(state.loads) - len(later)]
-    return replace(state, generation=view, loads=(*earlier, record, *later)[-LOADS:])
+    loads = (*earlier, record, *later)[-LOADS:]
+    # The new code, or its environment, may not have the failures of the old.
+    return replace(state, generation=view, loads=loads, failures={})
 
 
 def _still_loading(view: GenerationView, reported: int) -> int:
@@ -212,6 +220,7 @@ def _generation_failed(state: AppState, event: ev.GenerationFailed, ts: float) -
         file=event.file,
         line=event.line,
         traceback=event.traceback,
+        todo=event.todo,
     )
     record = LoadRecord(
         event.generation,
@@ -239,6 +248,7 @@ def _starts_failing(state: AppState, event: ev.StartsFailing, ts: float) -> AppS
         event.line,
         event.traceback,
         event.ended_by,
+        event.todo,
     )
     return replace(state, starts=starts)
 
@@ -246,7 +256,7 @@ def _starts_failing(state: AppState, event: ev.StartsFailing, ts: float) -> AppS
 def _starts_recovered(state: AppState, event: ev.StartsRecovered, ts: float) -> AppState:
     view = state.generation
     if view.failed == view.current:  # until now, its processes did not become ready
-        view = replace(view, failed=0, error="", file=None, line=None, traceback="")
+        view = replace(view, failed=0, error="", file=None, line=None, traceback="", todo="")
     return replace(state, starts=StartsView(), generation=view)
 
 
@@ -427,7 +437,7 @@ def _job_ended(state: AppState, event: ev.JobEnded, ts: float) -> AppState:
     totals = replace(state.totals, **{event.status.value: getattr(state.totals, event.status.value) + 1})
     job = state.jobs.get(event.job_id)
     return _job(
-        replace(state, totals=totals),
+        replace(state, totals=totals, failures=failure_views.added(state.failures, event, ts)),
         event.job_id,
         {"ended": ts},
         phase=JobPhase.ENDED,
@@ -528,7 +538,12 @@ def _session(state: AppState, event: SessionEvent, ts: float) -> AppState:
     sessions = conversations.changed(state.sessions, event, ts)
     if isinstance(event, TurnStarted | TurnEnded) and (job := state.jobs.get(event.job_id)) is not None:
         sessions = conversations.measured(sessions, event, state.memory_of(job).last)
-    return replace(state, sessions=sessions)
+    failures = state.failures
+    if isinstance(event, SessionFailed):
+        failures = failure_views.added(failures, event, ts)
+    elif failures and isinstance(event, TurnEnded | SessionStarted):
+        failures = failure_views.after(failures, event)
+    return replace(state, sessions=sessions, failures=failures)
 
 
 _HANDLERS: dict[type[object], Callable[[AppState, Any, float], AppState]] = {

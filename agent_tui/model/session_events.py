@@ -9,6 +9,8 @@ from enum import StrEnum
 
 from msgspec import Struct, field
 
+from agent_tui.model.failures import FailureKind
+
 
 class Role(StrEnum):
     """The author of a message."""
@@ -168,12 +170,27 @@ class UsageChanged(Struct, frozen=True):
 
 
 class SessionFailed(Struct, frozen=True):
-    """A component of the session (llm, stt, tts) reported an error. The session may continue."""
+    """A component of the session (llm, stt, tts) reported an error. The session may continue.
+
+    `error` has the cause first. `host` and `status` (HTTP) are those that the error names.
+    """
 
     job_id: str
     session: int
     component: str
     error: str
+    provider: str = ""
+    """The plugin of the component, such as openai; empty if it is not known."""
+    kind: FailureKind = FailureKind.OTHER
+    names: tuple[str, ...] = ()
+    """The variables that are not set, or the packages that are not installed."""
+    host: str = ""
+    status: int = 0
+    retrying: bool = False
+    count: int = 1
+    """How often the component has failed in this way since the turn started, this time included."""
+    todo: str = ""
+    """What to do about it; empty if there is no advice."""
 
 
 class SwapReach(StrEnum):

@@ -19,6 +19,7 @@ from agent_tui.model.events import (
     ProcessState,
     ServerChosen,
 )
+from agent_tui.model.failure_views import Failures
 from agent_tui.model.settings import DEFAULTS, SettingsView
 from agent_tui.model.time_series import TimeSeries
 from agent_tui.model.tuning import TuningView
@@ -95,6 +96,8 @@ class GenerationView(Struct, frozen=True):
     file: str | None = None
     line: int | None = None
     traceback: str = ""
+    todo: str = ""
+    """What to do about `error`; empty if there is no advice."""
 
     @property
     def is_broken(self) -> bool:
@@ -116,6 +119,8 @@ class StartsView(Struct, frozen=True):
     traceback: str = ""
     """The traceback of the last attempt, or its stacks if it was killed."""
     ended_by: EndedBy | None = None
+    todo: str = ""
+    """What to do about `error`; empty if there is no advice."""
 
     @property
     def is_failing(self) -> bool:
@@ -299,6 +304,8 @@ class AppState(Struct, frozen=True):
     tuning: TuningView = field(default_factory=TuningView)
     follows_sessions: bool = True
     """Whether agent-tui attaches to the sessions of jobs."""
+    failures: Failures = field(default_factory=dict)
+    """Failures of the current code about which users can do something, and that are not over."""
     sessions: Sessions = field(default_factory=dict)
     """Open sessions, and the last `ENDED` sessions that have ended."""
     log_end: int = 0

@@ -88,7 +88,14 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
         case HandoffView():
             return {"type": "handoff", "at": entry.at, "from": entry.from_agent, "to": entry.to_agent}
         case ErrorView():
-            return {"type": "error", "at": entry.at, "component": entry.component, "error": entry.error}
+            return {
+                "type": "error",
+                "at": entry.at,
+                "component": entry.component,
+                "error": entry.error,
+                "count": entry.count,
+                "todo": entry.todo,
+            }
         case SwapView():
             return {
                 "type": "swap",
@@ -153,7 +160,9 @@ def _turn_markdown(turn: TurnView) -> Iterator[str]:
             case HandoffView():
                 yield f"handoff: {_code(entry.from_agent)} → {_code(entry.to_agent)}"
             case ErrorView():
-                yield from (f"error {_code(entry.component)}".rstrip(), "", *_indented(entry.error))
+                count = f", {entry.count} times" if entry.count > 1 else ""
+                text = f"{entry.error}\n→ {entry.todo}" if entry.todo else entry.error
+                yield from (f"error {_code(entry.component)}{count}".rstrip(), "", *_indented(text))
             case SwapView():
                 old, new = entry.from_generation, entry.to_generation
                 yield f"swap: generation {old} → {new}, {_REACHED[entry.reached]}"

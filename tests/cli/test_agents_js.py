@@ -269,8 +269,8 @@ async def test_calls_at_once_with_turns_that_fail_or_hang(tmp_path: Path, sdk: P
     for each in run.all("turn_ended"):
         errors[numbers[each["job_id"]]].append(each["error"])
     assert answers == {1: ["reply 1 to one"], 2: ["reply 1 to one", "It is with billing."]}
-    assert errors == {1: [None], 2: [None, "agent produced no response items", "no answer within 1 s", None]}
-    assert [each["error"] for each in run.all("session_error")] == ["scripted.LLM: no such model"]
+    assert errors == {1: [None], 2: [None, "no such model (Error)", "no answer within 1 s", None]}
+    assert [each["error"] for each in run.all("session_error")] == ["no such model (Error)"]
 
 
 STAYS = """

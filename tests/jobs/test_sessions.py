@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agent_tui.jobs.session_protocol import NEEDS_PROJECT, failure_of
+from agent_tui.jobs.session_protocol import provider_of
 from agent_tui.jobs.sessions import JobSessions
 from agent_tui.model import child as ch
 from agent_tui.model import session_events as se
@@ -315,23 +315,59 @@ async def test_sessions_that_start_after_a_swap_have_its_generation_until_the_jo
     assert [each.generation for each in bench.all(se.SessionStarted)] == [1, 2, 3]
 
 
-LLM_ERROR = (
-    "type='llm_error' timestamp=1795894040.156092 label='{label}' "
-    "error=APIConnectionError('Connection error.', body=None, retryable=True) recoverable={retries}"
-)
-SHOWN = "Connection error (APIConnectionError)"
-INFERENCE = "livekit.agents.inference.llm.LLM"
+def failed(text: str, status: int = 0, *, label: str = "livekit.plugins.openai.llm.LLM") -> dict[str, object]:
+    """Return an error event of the LLM as children describe it."""
+    cause = {"type": "APIStatusError", "text": text, "host": "", "status": status}
+    return {"component": "llm", "label": label, "retrying": True, "causes": [cause]}
+
+
+async def test_equal_failures_of_a_turn_are_counted_and_are_why_it_has_no_answer() -> None:
+    bench = Bench()
+    bench.job.say("one")
+    bench.event("error", **failed("Unauthorized", 401))
+    bench.event("error", **failed("Unauthorized", 401))
+    bench.event("error", **failed("no such model", 404))
+    bench.respond(bench.inputs[0][0], error="agent produced no response items")
+    bench.job.say("two")
+    bench.event("error", **failed("Unauthorized", 401))
+    bench.respond(bench.inputs[1][0])
+    bench.job.say("three")
+    bench.event("error", **failed("Unauthorized", 401))
+    bench.message("assistant", "Yes.")
+    bench.respond(bench.inputs[2][0])
+    seen = [(each.error, each.provider, each.count, each.retrying) for each in bench.all(se.SessionFailed)]
+    assert seen == [
+        ("openai refused the key: 401", "openai", 1, True),
+        ("openai refused the key: 401", "openai", 2, True),
+        ("no such model 404 (APIStatusError)", "openai", 1, True),
+        *[("openai refused the key: 401", "openai", 1, True)] * 2,
+    ]
+    assert [each.error for each in bench.all(se.TurnEnded)] == [
+        "no such model 404 (APIStatusError)",
+        "openai refused the key: 401",
+        "",
+    ]
+
+
+async def test_a_session_that_a_failure_ended_names_its_cause() -> None:
+    bench = Bench()
+    bench.job.say("one")
+    bench.event("error", **failed("Unauthorized", 401))
+    bench.job.receive(ch.SessionClosed(1, "error", "message='Unauthorized', status_code=401"))
+    assert bench.all(se.SessionEnded)[0].error == "openai refused the key: 401"
+    assert bench.all(se.TurnEnded)[0].error == "the session ended: openai refused the key: 401"
 
 
 @pytest.mark.parametrize(
-    ("message", "component", "error"),
+    ("label", "provider"),
     [
-        ("429", "", "429"),
-        (LLM_ERROR.format(label="openai.LLM", retries=True), "llm", f"{SHOWN} · retrying"),
-        (LLM_ERROR.format(label="openai.LLM", retries=False), "llm", SHOWN),
-        (LLM_ERROR.format(label=INFERENCE, retries=False), "llm", f"{SHOWN} · {NEEDS_PROJECT}"),
-        ("type='stt_error' timestamp=1 label='x' error=odd recoverable=False", "stt", "odd"),
+        ("livekit.plugins.deepgram.stt.STT", "deepgram"),
+        ("livekit.agents.inference.llm.LLM", "LiveKit Inference"),
+        ("inference.LLM", "LiveKit Inference"),
+        ("elevenlabs.TTS", "elevenlabs"),
+        ("__main__.ScriptedLLM", ""),
+        ("scripted", ""),
     ],
 )
-def test_an_error_of_a_component_has_its_cause_first(message: str, component: str, error: str) -> None:
-    assert failure_of(message) == (component, error)
+def test_a_label_names_the_provider_of_a_component(label: str, provider: str) -> None:
+    assert provider_of(label) == provider

@@ -91,6 +91,17 @@ def test_a_handoff_an_error_states_and_usage() -> None:
     assert session.usage == {"gpt-5": usage}
 
 
+def test_equal_errors_of_a_turn_are_one_entry() -> None:
+    first = se.SessionFailed(*KEY, "llm", "429", retrying=True)
+    again = replace(first, count=2, retrying=False, todo="wait")
+    tts = se.SessionFailed(*KEY, "tts", "429")
+    session = after(first, tts, again)
+    assert session.turns[0].entries == (
+        ErrorView(3.0, "llm", "429", 2, False, "wait"),
+        ErrorView(2.0, "tts", "429"),
+    )
+
+
 def test_swaps_are_entries_and_change_the_generation_if_they_reach_something() -> None:
     waiting = se.SwapWaiting(*KEY, 0, 2, "find")
     assert after(waiting).swap_waits == waiting

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from textual.widgets import Static
 
 from agent_tui.model import events as ev
+from agent_tui.model import session_events as se
 from agent_tui.model.child import MemoryMeasure
 from agent_tui.model.logs import LogLevel
 from agent_tui.tui.app import AgentTuiApp
@@ -173,6 +174,75 @@ def test_parts_that_do_not_work_until_they_work_again() -> None:
     assert said(found(engine)[1]) == ["⚠ saves are not noticed", "→ press r after a save"]
     engine.publish(ev.Notice(LogLevel.INFO, "file watching works again", "file watching"))
     assert len(found(engine)) == 1
+
+
+SET = "set OPENAI_API_KEY in .env, then save"
+NO_KEY = "OPENAI_API_KEY is not set: openai LLM needs it"
+
+
+def failed_job(number: int) -> ev.JobEnded:
+    status = ev.JobStatus.FAILED
+    return ev.JobEnded(f"AJ_{number}", f"r-{number}", 1, 1, status, NO_KEY, 0.1, todo=SET)
+
+
+def failed_llm(todo: str = "check the network", *, retrying: bool = False) -> se.SessionFailed:
+    cause = "could not connect to api.openai.com"
+    return se.SessionFailed("AJ_2", 1, "llm", cause, retrying=retrying, todo=todo)
+
+
+def test_a_job_without_a_key_until_the_next_load_or_a_session() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    for number in (1, 2):
+        engine.publish(ev.OfferReceived(f"AJ_{number}", f"r-{number}", "AD_1", 1))
+        engine.publish(failed_job(number))
+    assert said(only(engine)) == [f"✗ 2× {NO_KEY}", "  job failed: 2 jobs", f"→ {SET}"]
+    before = engine.bus.state
+    engine.publish(replace(histories.READY, generation=2))
+    assert found(engine) == ()
+    engine.bus.state = before
+    engine.publish(se.SessionStarted("AJ_3", 1, "desk", True, 1))
+    assert found(engine) == ()
+
+
+def test_failures_of_a_component_are_counted_until_it_works() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(failed_llm(""))
+    assert found(engine) == ()
+    for _ in range(3):
+        engine.publish(failed_llm())
+    engine.publish(se.TurnEnded("AJ_2", 1, 1, True, 9.0, None, {}, "could not connect"))
+    assert said(only(engine)) == [
+        "✗ 3× LLM: could not connect to api.openai.com",
+        "  failed in AJ_2",
+        "→ check the network",
+    ]
+    hidden = only(engine).id
+    engine.publish(se.TurnEnded("AJ_2", 1, 2, True, 9.0, 5.0, {}))
+    assert found(engine) == ()
+    engine.clock.advance(1)
+    engine.publish(failed_llm())
+    assert only(engine).id != hidden
+
+
+def test_a_typed_turn_says_nothing_about_speech() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(replace(failed_llm(), component="tts"))
+    engine.publish(se.TurnEnded("AJ_2", 1, 2, True, 9.0, 5.0, {}))
+    assert only(engine).cause == "TTS: could not connect to api.openai.com"
+    engine.publish(se.TurnEnded("AJ_2", 1, 3, False, 9.0, 5.0, {}))
+    assert found(engine) == ()
+
+
+def test_a_missing_plugin_says_how_to_install_it() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(ev.GenerationFailed(2, "x is not installed", None, None, "", todo="run npm install x"))
+    assert "→ run npm install x · e edit · g details" in said(only(engine))
+    engine.publish(ev.StartsFailing(2, 3, "y is not installed", 1.0, True, todo="run npm install y"))
+    assert any(each.todo == "run npm install y" for each in found(engine))
 
 
 def test_a_full_disk_says_what_to_do() -> None:

@@ -146,6 +146,16 @@ def test_what_was_typed_comes_first_even_if_it_is_reported_after_an_error() -> N
     assert texts(spoken) == ["     ✗ llm: 429", "you    any room?"]
 
 
+def test_equal_errors_are_counted_with_what_to_do_and_are_why_the_turn_failed() -> None:
+    error = ErrorView(T0, "llm", "could not connect", 3, retrying=True, todo="check the network")
+    shown = turn_blocks(turn(error, end=ended(100.0, None, "could not connect")), 1, LOOK)
+    assert texts(shown)[:2] == [
+        "     ✗ 3× llm: could not connect · retrying",
+        "       → check the network",
+    ]
+    assert len([line for line in texts(shown) if "could not connect" in line]) == 1
+
+
 def test_interruptions_handoffs_and_errors_are_where_they_happened() -> None:
     shown = turn_blocks(
         turn(

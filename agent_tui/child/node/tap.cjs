@@ -5,6 +5,8 @@
 'use strict';
 const { Readable } = require('node:stream');
 
+const { describeFailure } = require('./failures.cjs');
+
 const DELTA_MS = 20; // for which the text of a reply is collected before it is sent
 const MAX_REASON = 4096;
 
@@ -102,10 +104,10 @@ class TappedSession {
     this.hasFailed = false;
     this.isClosed = false;
     this.delta = '';
-    this.errors = []; // the texts of errors, of which the SDK's host sends only the component's label
+    this.failures = []; // the errors whose events have not been sent yet: the SDK's host sends only a label
     this.incoming = new Readable({ objectMode: true, read() {} });
     this.Message = null; // the class of the protocol's messages
-    this.onError = ({ error }) => this.errors.push(describeError(error));
+    this.onError = ({ error }) => this.failures.push(describeFailure(error));
     this.onClose = ({ reason, error }) => this.close(String(reason ?? ''), describeError(error));
     session.on('error', this.onError); // before the host's own listener
     this.host = new tap.voice.SessionHost(this.transport());
@@ -220,7 +222,7 @@ class TappedSession {
       return;
     }
     if (data.event?.agent_state_changed) this.listening = null;
-    if (data.event?.error) data.event.error.message = this.errors.shift() ?? data.event.error.message;
+    if (data.event?.error) data.event.error = this.failures.shift() ?? data.event.error;
     if (this.held) this.held.push(data);
     else this.send('session_data', { data });
   }

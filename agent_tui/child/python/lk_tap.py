@@ -13,6 +13,8 @@ import importlib
 import logging
 from typing import TYPE_CHECKING, Any, Callable
 
+from . import lk_failures
+
 if TYPE_CHECKING:
     from .process import HostLink
 
@@ -133,6 +135,8 @@ class TappedSession:
         self._json = importlib.import_module("google.protobuf.json_format")
         self._incoming: asyncio.Queue[Any] = asyncio.Queue()
         self._host = self._remote.SessionHost(self._transport())
+        self._failures: list[dict[str, Any]] = []
+        """The errors whose events have not been sent yet, of which the SDK's host sends only a text."""
         self._closing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -143,6 +147,8 @@ class TappedSession:
         if self._tap.text_only and not isinstance(getattr(type(self.session), "_text_only", None), property):
             self.session.input.set_audio_enabled(False)
             self.session.output.set_audio_enabled(False)
+        if (report := getattr(self._host, "_on_error", None)) is not None:
+            self._host._on_error = functools.partial(_both, report, self._on_error)
         self._host.register_session(self.session)
         await self._host.start()
         self.session.on("close", self._on_close)
@@ -209,6 +215,9 @@ class TappedSession:
             self._tools.pop(update.call_id, None)
             self._tap.on_change()
 
+    def _on_error(self, event: Any) -> None:
+        self._failures.append(lk_failures.describe(event.error))
+
     def _is_text_only(self) -> bool:
         own = getattr(self.session, "_text_only", None)
         return bool(own) if own is not None else self._tap.text_only
@@ -234,6 +243,8 @@ class TappedSession:
 
             async def send_message(self, message: Any) -> None:
                 data = tapped._json.MessageToDict(message, preserving_proto_field_name=True)
+                if "error" in data.get("event", {}) and tapped._failures:
+                    data["event"]["error"] = tapped._failures.pop(0)
                 tapped._tap.send("session_data", session=tapped.number, data=data)
 
             async def close(self) -> None:

@@ -88,7 +88,7 @@ def _file(state: AppState, now: float, options: ServerOptions) -> Iterator[Probl
         f"file {generation.failed}",
         generation.error or "no reason given",
         f"generation {current} still accepts new jobs" if current else "no jobs can run",
-        FREE_SPACE if _is_full(generation.error) else "fix it and save",
+        generation.todo or (FREE_SPACE if _is_full(generation.error) else "fix it and save"),
         f"{edit} · g details" if current else f"{edit} · {_retry(state)}",
         _place(state, generation.file or state.agent, generation.line),
         _source(generation.file, generation.line, generation.traceback),
@@ -104,7 +104,9 @@ def _starts(state: AppState, now: float, options: ServerOptions) -> Iterator[Pro
         return
     jobs = "accepted jobs wait" if starts.accepting else "offers are refused until a start succeeds"
     todo = "fix it and save"
-    if starts.ended_by is EndedBy.INIT_TIMEOUT:
+    if starts.todo:
+        todo = starts.todo
+    elif starts.ended_by is EndedBy.INIT_TIMEOUT:
         todo = "load less, or raise initializeProcessTimeout (E options)"
     elif _is_full(starts.error):
         todo = FREE_SPACE
@@ -134,6 +136,22 @@ def no_space(what: str, path: str, error: OSError) -> Problem:
     """Return the problem that the screen could not write a file because the disk is full."""
     why = (error.strerror or str(error)).lower()
     return Problem(f"disk {what}", f"{why}: {what} not saved", "", f"{FREE_SPACE} · {path}")
+
+
+def _failures(state: AppState, now: float, options: ServerOptions) -> Iterator[Problem]:
+    """Yield failures of jobs and of their sessions, the newest first: a missing key, a refused connection."""
+    for failure in reversed([*state.failures.values()]):
+        count = f"{failure.count}× " if failure.count > 1 else ""
+        component = f"{failure.component.upper()}: " if failure.component else ""
+        job = state.jobs.get(failure.job_id)
+        room = job.room if job else failure.job_id
+        where = counted(failure.jobs, "job") if failure.jobs > 1 else room
+        yield Problem(
+            f"failure {failure.component} {failure.cause} {failure.since}",
+            f"{count}{component}{failure.cause}",
+            f"failed in {where}" if failure.component else f"job failed: {where}",
+            failure.todo,
+        )
 
 
 def _server(state: AppState, now: float, options: ServerOptions) -> Iterator[Problem]:
@@ -260,6 +278,7 @@ _FINDERS = (
     _file,
     _starts,
     _server,
+    _failures,
     _errors,
     _memory,
     _warnings,

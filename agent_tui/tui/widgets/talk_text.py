@@ -89,7 +89,7 @@ def turn_blocks(
         key, at = f"{turn.number}/{len(turn.entries)}", turn.first_delta_at or turn.started_at
         blocks.append(_message(key, AGENT, turn.streaming, at, look, unfolded, streams=True))
     if turn.ended is not None:
-        if turn.ended.error:
+        if turn.ended.error and not any(_is_error(each, turn.ended.error) for each in turn.entries):
             error = ErrorView(end, "", turn.ended.error)
             blocks.append(_error(f"{turn.number}/error", error, look))
         key, indent = f"{turn.number}/figures", LABEL if look.width >= WIDE else NARROW_INDENT
@@ -102,6 +102,10 @@ def turn_blocks(
 
 def _is_said(entry: Entry) -> bool:
     return isinstance(entry, MessageView) and entry.role is se.Role.USER
+
+
+def _is_error(entry: Entry, error: str) -> bool:
+    return isinstance(entry, ErrorView) and entry.error == error
 
 
 def generation_after(turn: TurnView) -> int:
@@ -161,8 +165,18 @@ def _entry_block(key: str, entry: Entry, look: Look, unfolded: frozenset[str]) -
 
 
 def _error(key: str, error: ErrorView, look: Look) -> Block:
-    text = f"{error.component}: {error.error}" if error.component else error.error
-    return Block(key, _signed("✗", one_line(text), Tone.BAD, error.at, look), printable(text))
+    text = error_text(error)
+    lines = _signed("✗", one_line(text), Tone.BAD, error.at, look)
+    rows = rows_of(f"→ {one_line(error.todo)}", look.width - LABEL) if error.todo else []
+    todo = tuple(_indented((Span(row, Tone.WARN),)) for row in rows)
+    return Block(key, (*lines, *todo), printable(f"{text}\n→ {error.todo}" if error.todo else text))
+
+
+def error_text(error: ErrorView) -> str:
+    """Return an error, how often it happened, and whether the SDK retries."""
+    count = f"{error.count}× " if error.count > 1 else ""
+    component = f"{error.component}: " if error.component else ""
+    return f"{count}{component}{error.error}{' · retrying' if error.retrying else ''}"
 
 
 # -- messages ----------------------------------------------------------------------------------------------

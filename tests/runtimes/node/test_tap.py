@@ -150,7 +150,9 @@ async def test_a_conversation(tmp_path: Path, name: str, node: Path) -> None:
             assert (await talk.response(hanging))["error"] == "agent produced no response items"
             failed = await talk.ask("run_input", text="raise")
             assert failed["error"]
-            assert [each["message"] for each in talk.events("error")] == ["scripted.LLM: no such model"]
+            (error,) = talk.events("error")
+            cause = {"type": "Error", "text": "no such model", "host": "", "status": 0}
+            assert error == {"component": "llm", "label": "scripted.LLM", "retrying": False, "causes": [cause]}
 
             assert ch.SessionStarted(2, "talker", text_only=True) in talk.messages
             refused = await talk.ask("run_input", 2, text="\ud83d")
