@@ -449,6 +449,7 @@ def _job_ended(state: AppState, event: ev.JobEnded, ts: float) -> AppState:
         exit_code=event.exit_code,
         signal=event.signal,
         traceback=event.traceback,
+        todo=event.todo,
         memory=state.memory_of(job) if job is not None else TimeSeries(),
     )
 

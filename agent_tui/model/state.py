@@ -239,6 +239,8 @@ class JobView(Struct, frozen=True):
     exit_code: int | None = None
     signal: int | None = None
     traceback: str = ""
+    todo: str = ""
+    """What to do about the failure; empty if there is no advice."""
     memory: TimeSeries = field(default_factory=TimeSeries)
     """The memory of the process when the job ended. For a running job, see `AppState.processes`."""
 

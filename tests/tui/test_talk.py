@@ -550,6 +550,8 @@ def test_a_test_job_that_failed_is_the_reason() -> None:
     assert why_none(entries(engine.state)["p4"], succeeded).startswith("This process has no call.")
     assert text.startswith("KeyError: KEY. The test job failed")
     assert why_none_of_job(last.id, state) == text
+    advised = replace(state, jobs={last.id: replace(failed, todo="set KEY in .env, then save")})
+    assert "KEY. Set KEY in .env, then save. The test job failed" in why_none_of_job(last.id, advised)
 
 
 @pytest.mark.parametrize(

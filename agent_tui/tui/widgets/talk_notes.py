@@ -61,8 +61,9 @@ def _failed(job: JobView) -> str:
         return ""
     cause = one_line(job.reason, 300) or "No reason was reported"
     which = "test job" if job.test_dispatch else "job"
-    todo = "Select its row and press ] for the traceback; d starts another test job."
-    return f"{cause}. The {which} failed and has no conversation. {todo}"
+    todo = f"{one_line(f'{job.todo[:1].upper()}{job.todo[1:]}', 300)}. " if job.todo else ""
+    then = "Select its row and press ] for the traceback; d starts another test job."
+    return f"{cause}. {todo}The {which} failed and has no conversation. {then}"
 
 
 def _of_job(job: JobView, state: AppState) -> str:

@@ -152,7 +152,12 @@ async def test_a_conversation(tmp_path: Path, name: str, node: Path) -> None:
             assert failed["error"]
             (error,) = talk.events("error")
             cause = {"type": "Error", "text": "no such model", "host": "", "status": 0}
-            assert error == {"component": "llm", "label": "scripted.LLM", "retrying": False, "causes": [cause]}
+            assert error == {
+                "component": "llm",
+                "label": "scripted.LLM",
+                "retrying": False,
+                "causes": [cause],
+            }
 
             assert ch.SessionStarted(2, "talker", text_only=True) in talk.messages
             refused = await talk.ask("run_input", 2, text="\ud83d")
