@@ -34,6 +34,8 @@ class FakeEngine:
         self.commands: list[cmd.Command] = []
         self.results: list[cmd.CommandResult] = []
         """The results of the next commands, in order. Commands after the last result succeed."""
+        self.answers: dict[type[cmd.Command], str] = {}
+        """The texts with which commands succeed; of others, it is `done`."""
         self.refuse = ""
         """Why the next commands are not carried out."""
         self.rooms_without_agent = set[str]()
@@ -112,7 +114,9 @@ class FakeEngine:
             self.settings = self.settings.undone()
         if isinstance(command, cmd.Stop) and self.obedient:
             await self._end()
-        return self.results.pop(0) if self.results else cmd.CommandResult(True, "done")
+        if self.results:
+            return self.results.pop(0)
+        return cmd.CommandResult(True, self.answers.get(type(command), "done"))
 
     async def __aenter__(self) -> "FakeEngine":
         return self

@@ -11,6 +11,7 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widgets import Input
 
+from agent_tui.model import commands as cmd
 from agent_tui.tui import screens
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.breaches import BreachesPage
@@ -30,10 +31,33 @@ from agent_tui.tui.screens.talk import ContextPage, TalkPage
 from agent_tui.tui.screens.tuning import TuningPage
 from agent_tui.tui.screens.tuning_forms import SweepForm, TestLoadForm
 from agent_tui.tui.screens.worker import WorkerPage
+from agent_tui.tui.widgets.detail import Detail
+from agent_tui.tui.widgets.detail_text import Tab
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
 from tests.tui.page_host import PageHost, app_over, painted
+
+STACKS = """Thread MainThread:
+  File "/usr/lib/python3.12/asyncio/base_events.py", line 640, in run_until_complete
+    self.run_forever()
+
+Task entry:
+  File "/home/ann/voice/agent.py", line 12, in entry
+    await listen(ctx.room)
+  File "/home/ann/voice/agent.py", line 30, in listen
+    text = await queue.get()
+  File "/usr/lib/python3.12/asyncio/queues.py", line 158, in get
+    await getter
+"""
+DIFF = """generation 3 compared with 2: 1 file, +1 -1 lines
+--- tools/search.py
++++ tools/search.py
+@@ -6,3 +6,3 @@
+ # The key of the search service.
+-KEY = "demo"
++KEY = os.environ["SEARCH_KEY"]
+ LIMIT = 20"""
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 Compare = Callable[..., bool]
@@ -45,6 +69,7 @@ def app_in(
     """Return an app over an engine with that history, and a function that waits until it is painted."""
     engine = FakeEngine()
     histories.ALL[state](engine)
+    engine.answers = {cmd.DumpStacks: STACKS, cmd.DiffGeneration: DIFF}
     app = app_over(engine, kind)
 
     async def shown(pilot: Pilot[Any]) -> None:
@@ -95,26 +120,27 @@ def test_the_dashboard_at_every_size_and_theme(
 
 
 DETAILS = {
-    "job of a crash": ("busy", ["end"]),
-    "logs": ("busy", ["right_square_bracket"]),
-    "memory": ("memory", ["right_square_bracket"] * 2),
-    "stacks": ("busy", ["s"]),
-    "options": ("busy", ["O"]),
-    "lost dispatch": ("lost", ["end"]),
+    "job of a crash": ("busy", ["end", "right_square_bracket"], Tab.JOB),
+    "logs": ("busy", ["right_square_bracket"] * 2, Tab.LOGS),
+    "memory": ("memory", ["right_square_bracket"] * 3, Tab.MEMORY),
+    "stacks": ("busy", ["s"], Tab.STACKS),
+    "options": ("busy", ["O"], Tab.OPTIONS),
+    "lost dispatch": ("lost", ["end"], Tab.TALK),
 }
-"""A state, and the keys that select a row and a tab."""
+"""A state, the keys that select a row and a tab, and that tab."""
 
 
 @pytest.mark.parametrize("size", SIZES[:2], ids=["80x24", "120x40"])
 @pytest.mark.parametrize("detail", DETAILS, ids=lambda name: name.replace(" ", "-"))
 def test_every_tab(snap_compare: Compare, detail: str, size: tuple[int, int]) -> None:
-    state, keys = DETAILS[detail]
+    state, keys, tab = DETAILS[detail]
     app, shown = app_in(state)
 
     async def selected(pilot: Pilot[Any]) -> None:
         await shown(pilot)
         await pilot.press(*keys, "2")
         await settled(app, pilot)
+        assert app.panel(Detail).tab is tab
 
     assert snap_compare(app, terminal_size=size, run_before=selected)
 
