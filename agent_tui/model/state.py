@@ -77,6 +77,11 @@ class WorkerView(Struct, frozen=True):
     measured_load: float = 0.0
     reported_load: float = 0.0
 
+    @property
+    def is_registered(self) -> bool:
+        """Whether it is registered, even if the server does not respond at the moment."""
+        return self.state in (RegistrationState.REGISTERED, RegistrationState.SUSPECT)
+
 
 class GenerationView(Struct, frozen=True):
     """The current generation, and the last failed load unless a later one succeeded."""

@@ -39,13 +39,13 @@ from agent_tui.tui.ui_state_keeper import JOBS
 from agent_tui.tui.widgets.copyable import JOIN_LINK
 from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.detail_text import Tab
-from agent_tui.tui.widgets.header import ONLINE
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.log_view import LogView
 from agent_tui.tui.widgets.problems import problems
 from agent_tui.tui.widgets.processes import SERVICES, Processes
 from agent_tui.tui.widgets.splits import SplitBody
 from agent_tui.tui.widgets.start_pane import StartPane
+from agent_tui.tui.widgets.talk_notes import no_calls
 from agent_tui.tui.widgets.talk_pane import TalkPane
 from agent_tui.tui.widgets.text import one_line, project_path
 
@@ -86,13 +86,13 @@ class ActionHandlers(Handlers):
     def _can_dispatch(self) -> bool:
         """Return whether the worker is registered; if not, notify the user until it is."""
         worker = self.app.engine.state.worker
-        if worker.state in ONLINE:
+        if worker.is_registered:
             return True
         why = f" ({one_line(worker.reason)})" if worker.reason else ""
         self.app.notify_line(
             f"not registered{why}: a dispatch would not reach this worker · i show why",
             failed=True,
-            solved=lambda state: state.worker.state in ONLINE,
+            solved=lambda state: state.worker.is_registered,
         )
         return False
 
@@ -228,12 +228,12 @@ class ActionHandlers(Handlers):
         """Return why the selected process has no job, and how it would get one."""
         process = self.app.panel(Processes).selected
         if process is None:
-            return "no call selected · d starts a test job"
+            return no_calls(self.app.state) or "no call selected · d starts a test job"
         if process.kind in SERVICES:
             return SERVICES[process.kind]
         if process.state is ProcessState.ENDED:
             return f"it ended before it had a call: {one_line(process.reason or 'no reason given')}"
-        return f"{process.state}: it has no call yet · d starts a test job"
+        return f"{process.state}: it has no call yet · {no_calls(self.app.state) or 'd starts a test job'}"
 
     async def talk_to(self, job_id: str | None) -> None:
         """Open the Talk tab; if it is open, move the focus into it. Without a job, open the Job tab."""

@@ -58,8 +58,6 @@ BARS = "▁▂▃▄▅▆▇█"
 GENERATION_WIDTH = 23
 """Cells of `gen 10 ✓, 11 ◌ loading`, so that a load changes nothing else in the first line."""
 
-ONLINE = frozenset({RegistrationState.REGISTERED, RegistrationState.SUSPECT})
-
 
 class LoadHistory:
     """The last `SAMPLES` values of the measured load, one every `SAMPLE_S` seconds while registered."""
@@ -75,7 +73,7 @@ class LoadHistory:
     def sample(self, worker: WorkerView, now: float) -> None:
         """Take a sample if one is due. Does nothing before the first measurement."""
         measured = self._samples or worker.measured_load > 0
-        if worker.state in ONLINE and measured and abs(now - self._sampled_at) >= SAMPLE_S:
+        if worker.is_registered and measured and abs(now - self._sampled_at) >= SAMPLE_S:
             self._samples.append(worker.measured_load)
             self._sampled_at = now
 
@@ -168,7 +166,7 @@ def right_parts(state: AppState, now: float) -> tuple[Part, ...]:
 def exposed(state: AppState) -> str:
     """Return why production calls can reach this worker, which is in development; empty if they cannot."""
     worker, server = state.worker, state.server
-    if server is None or worker.state not in ONLINE:
+    if server is None or not worker.is_registered:
         return ""
     production = state.settings.options.production
     known = worker.knows_deployments
@@ -253,7 +251,7 @@ def notices(state: AppState, options: ServerOptions) -> tuple[Part, ...]:
     )
     over = sum(_is_over(process, options) for process in state.live_processes)
     bad = ((state.totals.failed, "failed"), (state.totals.lost, "lost"))
-    full = state.worker.state in ONLINE and is_full(state.worker.measured_load, options.load_threshold)
+    full = state.worker.is_registered and is_full(state.worker.measured_load, options.load_threshold)
     found = (
         (3, starting, f"◌ {starting} starting", Tone.WARN),
         (1, full, "▲ full", Tone.WARN),

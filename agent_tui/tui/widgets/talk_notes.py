@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import PurePath
 
 from agent_tui.model.conversations import SessionView
 from agent_tui.model.events import JobStatus, ProcessState
@@ -27,12 +28,19 @@ def newest(sessions: tuple[SessionView, ...]) -> SessionView | None:
     return next(iter([*opened[-1:], *sessions[-1:]]), None)
 
 
+def no_calls(state: AppState) -> str:
+    """Return why no call can arrive now; empty if one can."""
+    if not state.generation.current:
+        return f"No calls until {one_line(PurePath(state.agent).name) or 'the agent file'} loads."
+    return "" if state.worker.is_registered else "No calls until the worker is registered."
+
+
 def why_none(entry: Entry | None, state: AppState) -> str:
     """Return why there is no conversation about a row of the process table, and what to do."""
     if (refused := _unsupported(state)) is not None:
         return refused
     if entry is None:
-        return "Select a call: its conversation appears here. d starts a test job."
+        return no_calls(state) or "Select a call: its conversation appears here. d starts a test job."
     job = state.jobs.get(entry.job_id) if entry.job_id else None
     if job is None:
         state_of = getattr(entry, "state", None)
@@ -40,9 +48,16 @@ def why_none(entry: Entry | None, state: AppState) -> str:
             return "agent-tui no longer keeps this job or its conversation."
         for last in list(state.jobs.values())[-1:]:
             if last.test_dispatch and (failed := _failed(last)):
-                return failed
-        return "This process has no call. Select a call, or press d to start a test job."
-    return _of_job(job, state)
+                return f"{failed} Select its row to see why. {_another(state)}"
+        return (
+            f"This process has no call. {no_calls(state) or 'Select a call, or press d to start a test job.'}"
+        )
+    failed = _failed(job)
+    return f"{failed} {_another(state)}" if failed else _of_job(job, state)
+
+
+def _another(state: AppState) -> str:
+    return no_calls(state) or "d starts another test job."
 
 
 def why_none_of_job(job_id: str, state: AppState) -> str:
@@ -56,14 +71,13 @@ def why_none_of_job(job_id: str, state: AppState) -> str:
 
 
 def _failed(job: JobView) -> str:
-    """Return why a job failed and what to do; empty if it did not fail."""
+    """Return why a job failed; empty if it did not fail."""
     if job.status is not JobStatus.FAILED:
         return ""
     cause = one_line(job.reason, 300) or "No reason was reported"
     which = "test job" if job.test_dispatch else "job"
-    todo = f"{one_line(f'{job.todo[:1].upper()}{job.todo[1:]}', 300)}. " if job.todo else ""
-    then = "Select its row and press ] for the traceback; d starts another test job."
-    return f"{cause}. {todo}The {which} failed and has no conversation. {then}"
+    todo = f" {one_line(f'{job.todo[:1].upper()}{job.todo[1:]}', 300)}." if job.todo else ""
+    return f"{cause}.{todo} The {which} failed and has no conversation."
 
 
 def _of_job(job: JobView, state: AppState) -> str:
