@@ -20,6 +20,7 @@ from unittest.mock import patch
 
 import resvg_py
 from animation import Frame, animated, still, without_repeats
+from record import PROJECTS
 from recording import Playback, read_recording
 from rich.console import Console, RenderableType
 from textual.pilot import Pilot
@@ -83,7 +84,7 @@ async def main(names: list[str]) -> None:
 async def painted(picture: Picture) -> str:
     """Return the picture as SVG."""
     playback = Playback(read_recording(HERE / f"recordings/{picture.recording}.jsonl"))
-    async with playing(playback, picture.size, picture.theme) as (app, pilot):
+    async with playing(playback, picture.recording, picture.size, picture.theme) as (app, pilot):
         await step(app, pilot, playback, playback.end)
         for key in picture.keys:
             await pilot.press(key)
@@ -95,7 +96,7 @@ async def film() -> list[Frame]:
     """Return the film's frames, without frames that are equal to the one before."""
     playback = Playback(read_recording(HERE / f"recordings/{FILM}.jsonl"))
     shots: list[tuple[float, RenderableType, str]] = []
-    async with playing(playback, FILM_SIZE, "dark") as (app, pilot):
+    async with playing(playback, FILM, FILM_SIZE, "dark") as (app, pilot):
         app.set_focus(None)
         at = playback.first_caption
         while at < playback.end + FRAME_S:
@@ -110,7 +111,7 @@ async def film() -> list[Frame]:
 
 @asynccontextmanager
 async def playing(
-    playback: Playback, size: tuple[int, int], theme: str
+    playback: Playback, recording: str, size: tuple[int, int], theme: str
 ) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int]]]:
     """Run the app over the recording, without a terminal."""
     os.environ |= {"HOME": HOME, "TZ": "UTC", "COLORTERM": "truecolor", "TERM": "xterm-256color"}
@@ -119,8 +120,10 @@ async def playing(
     async def make() -> Playback:
         return playback
 
+    _, agent, _ = PROJECTS[recording]
+
     def project_file(path: str, limit: int) -> bytes:
-        return (HERE / "frontdesk" / Path(path).name).read_bytes()
+        return agent.encode() if isinstance(agent, str) else agent.read_bytes()
 
     app = AgentTuiApp(make, now=lambda: playback.now)
     app.animation_level = "none"

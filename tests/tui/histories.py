@@ -175,8 +175,9 @@ def refused(engine: FakeEngine) -> None:
         LOCAL,
         READY,
         ev.WorkerRefused(
-            "ws://localhost:7880/agent rejected the token's signature: the API secret does not match API key "
-            "'devkey'. Check --api-secret / LIVEKIT_API_SECRET"
+            "the API secret does not match API key 'devkey': the server rejected the token's signature "
+            "(ws://localhost:7880/agent, HTTP 401)",
+            "check LIVEKIT_API_SECRET in .env:2",
         ),
     )
 

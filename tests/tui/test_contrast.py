@@ -42,7 +42,7 @@ async def test_text_contrasts(monkeypatch: pytest.MonkeyPatch, recording: str, k
         recording_module.read_recording(FOLDER / f"recordings/{recording}.jsonl")
     )
     weak = {}
-    async with make.playing(playback, (120, 40), THEMES[0]) as (app, pilot):
+    async with make.playing(playback, recording, (120, 40), THEMES[0]) as (app, pilot):
         await make.step(app, pilot, playback, playback.end)
         for key in keys:
             await pilot.press(key)

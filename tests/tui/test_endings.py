@@ -120,7 +120,7 @@ def test_source_lines_around_the_failing_line() -> None:
         "  the file has changed since the error",
     ]
     assert texts(place, "one line")[-1] == "  the file has changed since the error"
-    assert texts(place, None)[1:] == ["  the file is no longer readable"]
+    assert texts(place, None)[1:] == ["  ▸ look()", "  the file is no longer readable"]
     assert texts(place, None, 12)[0] == "…/agent.py:2"
 
 

@@ -155,6 +155,28 @@ def test_refused_credentials() -> None:
     ]
 
 
+def test_a_refusal_without_advice_is_not_about_the_log_of_the_server() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(ev.WorkerRefused("no"))
+    assert only(engine).todo == "check the API key and secret"
+
+
+def test_the_traceback_has_the_frames_of_the_project() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    stack = """TypeError: no seat
+    at seat (/home/ann/desk/src/agent.ts:31:9)
+    at load (/home/ann/desk/node_modules/@livekit/agents/dist/job.js:7:3)
+    at Socket.emit (node:events:518:28)"""
+    engine.publish(ev.GenerationFailed(2, "TypeError: no seat", "/home/ann/desk/src/agent.ts", 31, stack))
+    assert only(engine).trace.split("\n") == stack.split("\n")[:2]
+    engine.publish(
+        ev.GenerationFailed(3, "TypeError: no seat", None, None, stack.replace("/src/", "/lib/python3/"))
+    )
+    assert only(engine).trace.count("\n") == 3, "all frames, if none is of the project"
+
+
 def test_a_lost_connection_without_advice_points_to_the_server() -> None:
     engine = FakeEngine()
     histories.idle(engine)

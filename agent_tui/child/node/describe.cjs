@@ -6,7 +6,7 @@ const path = require('node:path');
 const { fileURLToPath } = require('node:url');
 
 const PLACE = /(?:^|[\s(])(file:\/\/\/[^\s()]+?|\/[^\s():]+):(\d+)(?::\d+)?\)?$/;
-const ESBUILD = /^(\/.+?|[^\s:]+\.[cm]?[jt]sx?):(\d+):\d+: ERROR: (.+)$/m;
+const ESBUILD = /^(\/.+?|[^\s:]+\.[cm]?[jt]sx?):(\d+):(\d+): ERROR: (.+)$/m;
 const CHECKED = 20;
 const CHECK = `
   const vm = require('node:vm');
@@ -30,8 +30,9 @@ async function describe(error, child) {
   const found = describeNow(error, child);
   const transformed = ESBUILD.exec(found.error) ?? ESBUILD.exec(found.traceback);
   if (transformed) {
-    const file = path.resolve(transformed[1]);
-    return { ...found, error: `SyntaxError: ${transformed[3]}`, file, line: Number(transformed[2]) };
+    const [file, line, column] = [path.resolve(transformed[1]), Number(transformed[2]), Number(transformed[3])];
+    const error = `SyntaxError: ${transformed[4]}`;
+    return { error, traceback: quoted(file, line, column, error, child), file, line };
   }
   if (error instanceof Error && error.name === 'SyntaxError' && found.line === null) {
     return { ...found, ...(await syntaxError(child)) };
@@ -39,6 +40,16 @@ async function describe(error, child) {
   const imported = / imported from (\/\S+|file:\S+)/.exec(found.error);
   if (imported && found.file === null) return { ...found, ...placeOfImport(imported[1], found.error, child) };
   return found;
+}
+
+/** The failing line with a caret below its column (from 0), as Node shows it, instead of esbuild's own stack. */
+function quoted(file, line, column, error, child) {
+  const text = sourceOf(file, child).split('\n')[line - 1] ?? '';
+  return `${file}:${line}\n${text}\n${text.slice(0, column).replace(/[^\t]/g, ' ')}^\n\n${error}`;
+}
+
+function sourceOf(file, child) {
+  return child.modules.source(file) ?? (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : '');
 }
 
 function placeIn(stack, child) {
@@ -83,8 +94,7 @@ function placeOfImport(from, text, child) {
   const file = plainPath(from);
   const wanted = /'([^']+)'/.exec(text)?.[1] ?? '';
   const name = path.basename(wanted).replace(/\.[cm]?[jt]sx?$/, '');
-  const source = child.modules.source(file) ?? (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : '');
-  const line = source.split('\n').findIndex((each) => name && /import|export|require/.test(each) && each.includes(name));
+  const line = sourceOf(file, child).split('\n').findIndex((each) => name && /import|export|require/.test(each) && each.includes(name));
   return { file, line: line < 0 ? null : line + 1 };
 }
 

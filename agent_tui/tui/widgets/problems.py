@@ -13,7 +13,7 @@ from agent_tui.model.logs import LogLevel
 from agent_tui.model.state import AppState, JobPhase, JobView, ProcessView, RegistrationState
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
-from agent_tui.tui.widgets.source import failing_place
+from agent_tui.tui.widgets.source import failing_place, without_libraries
 from agent_tui.tui.widgets.text import (
     Line,
     Span,
@@ -172,7 +172,9 @@ def _server(state: AppState, now: float, options: ServerOptions) -> Iterator[Pro
         case _:
             return
     todo = worker.todo
-    if not todo and state.server is not None:
+    if not todo and worker.state is RegistrationState.REFUSED:
+        todo = "check the API key and secret"
+    elif not todo and state.server is not None:
         todo = f"check the log of the server at {shown_url(state.server.url)}"
     yield Problem(
         f"server {worker.reason}", worker.reason or "no reason given", f"{effect} · {then}", todo, keys
@@ -264,8 +266,7 @@ def _is_late(job: JobView, now: float) -> bool:
 
 def _old_server(state: AppState, now: float, options: ServerOptions) -> Iterator[Problem]:
     worker = state.worker
-    registered = worker.state in (RegistrationState.REGISTERED, RegistrationState.SUSPECT)
-    if state.server is None or not registered or worker.knows_deployments or not worker.deployment:
+    if state.server is None or not worker.is_registered or worker.knows_deployments or not worker.deployment:
         return
     why = exposure(
         state.server.url, worker.deployment, knows_deployments=False, production=options.production
@@ -310,9 +311,9 @@ def _source(file: str | None, line: int | None, trace: str) -> str:
 
 
 def _trace(text: str) -> str:
-    """Return a traceback; from the stacks of all threads, return the main thread's."""
+    """Return the frames of the project; from the stacks of all threads, return the main thread's."""
     main = _MAIN_THREAD.search(text)
-    return main.group() if main else text
+    return without_libraries(main.group() if main else text)
 
 
 def problem_lines(found: Problem, width: int = 0) -> tuple[Line, ...]:

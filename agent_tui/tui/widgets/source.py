@@ -62,14 +62,14 @@ def source_lines(
     file = project_path(place.file, agent)
     head = (Span(_end_of(one_line(f"{file}:{place.line}"), width), Tone.STRONG),)
     text = read(place.file)
-    if text is None:
-        return (head, (Span("  the file is no longer readable", Tone.DIM),))
-    lines = text.split("\n")
-    if place.line > len(lines) or (place.quoted and lines[place.line - 1].strip() != place.quoted):
+    lines = (text or "").split("\n")
+    differs = place.line > len(lines) or (place.quoted and lines[place.line - 1].strip() != place.quoted)
+    if text is None or differs:
         quoted = (
             ((Span(f"  ▸ {clip(one_line(place.quoted), width - 4)}", Tone.BAD),),) if place.quoted else ()
         )
-        return (head, *quoted, (Span("  the file has changed since the error", Tone.DIM),))
+        why = "is no longer readable" if text is None else "has changed since the error"
+        return (head, *quoted, (Span(f"  the file {why}", Tone.DIM),))
     first = max(place.line - AROUND, 1)
     shown = enumerate(lines[first - 1 : place.line + AROUND], first)
     digits = len(str(place.line + AROUND))
@@ -87,6 +87,14 @@ def _numbered(number: int, line: str, digits: int, failing: bool) -> Line:
     text = line.expandtabs(4)
     indent = len(text) - len(text.lstrip(" "))
     return (Span(f"  {mark} {number:>{digits}}  ", tone), Span(" " * indent + one_line(text), tone))
+
+
+def without_libraries(traceback: str) -> str:
+    """Return the traceback without the frames of libraries, or unchanged if none is in the project."""
+    frames = frames_of(traceback)
+    if not any(frame.file and not frame.is_library for frame in frames):
+        return traceback
+    return "\n".join(line for frame in frames if not frame.is_library for line in frame.lines)
 
 
 # -- the traceback as text -------------------------------------------------------------------------------

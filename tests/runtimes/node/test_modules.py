@@ -200,6 +200,10 @@ async def test_a_typescript_error_names_file_and_line(tmp_path: Path) -> None:
         failed = await until(child, ch.Failed)
         assert (failed.file, failed.line) == (str(tmp_path / "mood.ts"), 2)
         assert failed.error.startswith("SyntaxError: ")
+        place, source, caret, *_ = failed.traceback.split("\n")
+        assert (place, source) == (f"{tmp_path}/mood.ts:2", "  Calm = = 'calm',")
+        assert source[caret.index("^")] == "="
+        assert "    at " not in failed.traceback, "no frames of esbuild and Node"
 
 
 async def test_a_workspace_package_is_the_projects(tmp_path: Path) -> None:
