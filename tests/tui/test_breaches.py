@@ -13,7 +13,7 @@ from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE
-from tests.tui.page_host import page_host
+from tests.tui.page_host import page_host, painted
 
 NONE = "No breaches · warn at 1,000 MB"
 
@@ -64,6 +64,17 @@ def test_processes_that_do_not_fit_are_counted() -> None:
 class Host(App[None]):
     def compose(self) -> ComposeResult:
         yield Breaches()
+
+
+async def test_a_single_line_has_no_border() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, kind=AgentTuiApp, size=(80, 24)) as (app, pilot):
+        panel = app.panel(Breaches)
+        assert (panel.outer_size.height, panel.option_count) == (1, 1)
+        engine.publish(warned(None, 1900.0, process="p8"))
+        await painted(app, engine, pilot)
+        assert (panel.outer_size.height, panel.option_count) == (3, 2)
 
 
 async def test_the_widget_shows_them_as_plain_text() -> None:

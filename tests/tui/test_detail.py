@@ -8,6 +8,7 @@ from textual.widgets import Static
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
 from agent_tui.model.child import ProcessKind
+from agent_tui.model.logs import LogLevel, LogLine, LogSource, LogStream
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.detail_text import (
@@ -200,7 +201,7 @@ async def test_an_ended_process_has_no_stacks() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
-        await pilot.press("end", "s")
+        await pilot.press("end", "up", "s")
         await until(lambda: app.notices)
         assert [each.text for each in app.notices] == ["select a running process first"]
 
@@ -297,6 +298,25 @@ async def test_the_last_log_lines_fill_the_tab_of_a_job() -> None:
         await until(lambda: "Timeline" in shown(app))
         await pilot.pause()
         assert "user said" not in shown(app)
+
+
+def test_in_the_tab_of_a_job_a_log_line_has_at_most_two_rows() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    text, source = "the event loop was blocked " * 9, LogSource("p1", LogStream.STDOUT)
+    log = [
+        LogLine(0, 0.0, LogLevel.DEBUG, source, None, "quiet"),
+        LogLine(1, 0.0, LogLevel.WARN, source, None, text),
+        LogLine(2, 0.0, LogLevel.INFO, source, None, "hello"),
+    ]
+    state = engine.bus.state
+    shown = plain(job_lines(entries(state)["p1"], state, 0.0, 54, 40, log))
+    warning, more, hello = shown[shown.index("Log  last lines") + 1 :]
+    assert warning.startswith("00:00:00 WARN  the event loop")
+    assert more.startswith(f"{'':15}loop was blocked")
+    assert more.endswith("…")
+    assert hello == "00:00:00 INFO  hello"
+    assert max(map(len, shown)) <= 54
 
 
 async def test_on_a_narrow_terminal_tabs_and_logs_share_their_place() -> None:

@@ -211,7 +211,7 @@ def test_dispatches_without_a_job_are_rows() -> None:
     engine.publish(ev.JobLost("demo-4", "the offer was declined", "AJ_4", 4))
     engine.clock.advance(2.0)
     shown = entries(engine.bus.state)
-    assert list(shown) == ["dispatch 5", "p1", "p2", "p4", "c1", "dispatch 4", "p3"]
+    assert list(shown) == ["dispatch 5", "p1", "p2", "p4", "dispatch 4", "p3", "c1"]
     found = row(shown["dispatch 4"], engine.bus.state, engine.clock.time())
     assert (found["state"].text, found["room"].text, found["why"].text) == (
         "✗ lost",
@@ -272,7 +272,7 @@ async def test_the_table_shows_and_follows_the_state() -> None:
         table = app.query_one(Processes)
         show(table, engine)
         await pilot.pause()
-        assert [cells["pid"] for cells in shown_rows(table)] == ["8123", "8124", "8126", "8100", "8125"]
+        assert [cells["pid"] for cells in shown_rows(table)] == ["8123", "8124", "8126", "8125", "8100"]
         engine.publish(histories.process("p4", 8126, JOB, job_id="AJ_k3Lm9QxTzW2a"))
         show(table, engine)
         assert shown_rows(table)[2]["state"] == "● job"

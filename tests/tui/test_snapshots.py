@@ -120,12 +120,12 @@ def test_the_dashboard_at_every_size_and_theme(
 
 
 DETAILS = {
-    "job of a crash": ("busy", ["end", "right_square_bracket"], Tab.JOB),
+    "job of a crash": ("busy", ["end", "up", "right_square_bracket"], Tab.JOB),
     "logs": ("busy", ["right_square_bracket"] * 2, Tab.LOGS),
     "memory": ("memory", ["right_square_bracket"] * 3, Tab.MEMORY),
     "stacks": ("busy", ["s"], Tab.STACKS),
     "options": ("busy", ["O"], Tab.OPTIONS),
-    "lost dispatch": ("lost", ["end"], Tab.TALK),
+    "lost dispatch": ("lost", ["end", "up"], Tab.TALK),
 }
 """A state, the keys that select a row and a tab, and that tab."""
 

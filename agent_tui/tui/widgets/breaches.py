@@ -173,7 +173,10 @@ def breach_line(ts: float, warned: MemoryWarned, state: AppState) -> Line:
 
 
 class Breaches(LineList):
-    """The breaches panel: the newest memory warnings and limit events; Enter opens the breaches page."""
+    """The breaches panel: the newest memory warnings and limit events; Enter opens the breaches page.
+
+    While there is only one line to show, it has no border.
+    """
 
     DEFAULT_CSS = """
     Breaches {
@@ -184,7 +187,8 @@ class Breaches(LineList):
         padding: 0;
         background: $background;
         &:focus { border: round $accent; }
-        &.-none { border: none; padding: 0 1; max-height: 1; }
+        &.-line { border: none; padding: 0 1; max-height: 1; }
+        &.-line:focus { background: $boost; }
         & > .option-list--option-highlighted { background: transparent; }
     }
     """
@@ -204,7 +208,7 @@ class Breaches(LineList):
         if state is self._state:
             return
         self._state = state
-        self.set_class(not state.breaches, "-none")
+        self.set_class(len({warned.process_id for _, warned in state.breaches}) <= 1, "-line")
         self._show_sorted()
         self.border_title = f"Breaches {len(state.breaches)}" if state.breaches else "Breaches"
 

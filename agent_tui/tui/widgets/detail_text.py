@@ -11,6 +11,7 @@ from agent_tui.model.state import AppState, DispatchView, JobView, ProcessView
 from agent_tui.tui.widgets.endings import process_ended
 from agent_tui.tui.widgets.job_text import (
     PLOT_HEIGHT,
+    brief_lines,
     job_memory,
     log_lines,
     start_of,
@@ -21,7 +22,7 @@ from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.memory_plot import Levels, memory_lines
 from agent_tui.tui.widgets.plot import Mark
 from agent_tui.tui.widgets.processes import SERVICES, Entry, unready
-from agent_tui.tui.widgets.source import traceback_lines
+from agent_tui.tui.widgets.source import failing_place, source_lines, traceback_lines
 from agent_tui.tui.widgets.stack_rows import blocked_line, place_of, stack_lines, top_frame
 from agent_tui.tui.widgets.talk_notes import why_none
 from agent_tui.tui.widgets.text import (
@@ -106,14 +107,20 @@ def job_lines(
     lines = _job(job, state, width)
     if len(lines) + PLOT_HEIGHT + 1 <= height:
         lines = (*lines, (), *job_memory(job, state, now, width))
-    return (*lines, *_last_lines(log, width, height - len(lines)))
+    loud = [each for each in log if each.level >= state.settings.log_level]
+    return (*lines, *_last_lines(loud, width, height - len(lines)))
 
 
 def _last_lines(log: Sequence[LogLine], width: int, height: int) -> tuple[Line, ...]:
     """Return a heading and the last lines of a log, in at most `height` rows; nothing if too few fit."""
     if not log or height < LOG_ROWS + 2:
         return ()
-    rows = log_lines(log[-height:], width)[-(height - 2) :]
+    rows: list[Line] = []
+    for line in reversed(log[-height:]):
+        brief = brief_lines(line, width)
+        if len(brief) + len(rows) > height - 2:
+            break
+        rows = [*brief, *rows]
     return ((), (Span("Log", Tone.STRONG), Span("  last lines", Tone.DIM)), *rows)
 
 
@@ -178,12 +185,14 @@ def _process(process: ProcessView, state: AppState, now: float, width: int) -> t
         ("memory", ", ".join(sizes)),
     ]
     lines = [(Span(row, head.tone),) for row in wrapped(head.text, width)]
-    trace = traceback_lines(_trace_of(process, state), width, state.agent)
+    trace = _trace_of(process, state)
+    place = failing_place(trace)  # the problem at the top has the traceback
+    code = source_lines(place, width, state.agent) if place else traceback_lines(trace, width, state.agent)
     return (
         *lines,
         (),
         *(line for name, value in facts if value for line in fact(name, value, INDENT, width)),
-        *(((), *trace) if trace else ()),
+        *(((), *code) if code else ()),
     )
 
 

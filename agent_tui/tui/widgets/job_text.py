@@ -22,6 +22,7 @@ from agent_tui.tui.widgets.text import (
     grouped,
     one_line,
     pad,
+    wrapped,
 )
 
 TIME_LINE_WIDTH = 35
@@ -169,6 +170,21 @@ def log_lines(lines: Sequence[LogLine], width: int, *, rows: int = MAX_ROWS) -> 
         tuple(Span(text, _TONES.get(role, Tone.DIM)) for text, role in row_parts(line, row, layout))
         for line in lines
         for row in range(min(line_count(line.text), rows))
+    )
+
+
+def brief_lines(line: LogLine, width: int) -> tuple[Line, ...]:
+    """Return a log line in at most two rows, with only the level in color; further rows are indented."""
+    time, word = f"{clock(line.ts, millis=False)} ", f"{line.level.name:<6}"
+    indent = len(time) + len(word)
+    first, *rest = wrapped(one_line(line.text), width - indent)
+    more = [clip(" ".join(rest), max(width - indent, 8))] if rest else []
+    tone = (
+        Tone.BAD if line.level >= LogLevel.ERROR else Tone.WARN if line.level >= LogLevel.WARN else Tone.DIM
+    )
+    return (
+        (Span(time, Tone.DIM), Span(word, tone), Span(first)),
+        *((Span(" " * indent + row),) for row in more),
     )
 
 

@@ -1,4 +1,4 @@
-"""The process table: waiting dispatches and live processes first, then ended ones."""
+"""The process table: waiting dispatches, calls and idle processes, ended ones, then what runs no jobs."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -121,16 +121,20 @@ def _is_routine(process: ProcessView) -> bool:
 
 
 def entries(state: AppState, order: Order = BY_STATE) -> dict[str, Entry]:
-    """Return the rows' entries by key: waiting dispatches, live processes, then ended ones, newest first."""
+    """Return the rows' entries by key: waiting dispatches, live processes, ended ones (newest first), and
+    the processes that run no jobs, unless a column sorts them.
+    """
     waiting: list[Entry] = [each for each in state.dispatches if each.waits]
     run = {process.job_id for process in state.processes.values() if process.job_id}
     lost = [each for each in state.dispatches if each.lost and each.job_id not in run]
     live: list[Entry] = []
+    services: list[Entry] = []
     ended: list[Entry] = [*lost[-LOST_SHOWN:]]
     for process in ordered(state, order):
-        (ended if process.state is ProcessState.ENDED else live).append(process)
+        running = live if process.kind is ProcessKind.JOB or order.column else services
+        (ended if process.state is ProcessState.ENDED else running).append(process)
     ended.sort(key=lambda each: each.since if isinstance(each, ProcessView) else each.made, reverse=True)
-    return {key_of(each): each for each in (*waiting, *live, *ended)}
+    return {key_of(each): each for each in (*waiting, *live, *ended, *services)}
 
 
 def key_of(entry: Entry) -> str:
