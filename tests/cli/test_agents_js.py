@@ -252,24 +252,26 @@ async def test_a_conversation_with_the_talking_example(tmp_path: Path, sdk: Path
 
 
 @each_sdk
-async def test_calls_at_once_with_turns_that_fail_or_hang(tmp_path: Path, sdk: Path) -> None:
+async def test_four_calls_at_once_with_turns_that_fail_or_hang(tmp_path: Path, sdk: Path) -> None:
     """Each call gets the first turn; a turn that fails or hangs does not stop the next one of its call."""
     write(project(tmp_path, sdk=sdk), {"agent.mjs": (AGENTS / "js_talks.mjs").read_text()})
     turns = say("one", "@2 raise", "@2 hang", "@2 billing")
-    flags = ("--dispatch", 2, "--turn-timeout", "1s")
+    flags = ("--dispatch", 4, "--turn-timeout", "1s")
     code, run = await finished(tmp_path / "agent.mjs", *turns, *flags, environ=CACHE)
     assert code == 1
     numbers = {each["job_id"]: each["test_dispatch"] for each in run.all("job_started")}
-    assert sorted(numbers.values()) == [1, 2]
-    answers: dict[int, list[str]] = {1: [], 2: []}
-    errors: dict[int, list[str | None]] = {1: [], 2: []}
+    assert sorted(numbers.values()) == [1, 2, 3, 4]
+    answers: dict[int, list[str]] = {number: [] for number in numbers.values()}
+    errors: dict[int, list[str | None]] = {number: [] for number in numbers.values()}
     for each in run.all("message"):
         if each["role"] == "assistant" and each["text"] != "Hello!":  # it may come late
             answers[numbers[each["job_id"]]].append(each["text"])
     for each in run.all("turn_ended"):
         errors[numbers[each["job_id"]]].append(each["error"])
-    assert answers == {1: ["reply 1 to one"], 2: ["reply 1 to one", "It is with billing."]}
-    assert errors == {1: [None], 2: [None, "no such model (Error)", "no answer within 1 s", None]}
+    first = {number: ["reply 1 to one"] for number in (1, 3, 4)}
+    assert answers == {**first, 2: ["reply 1 to one", "It is with billing."]}
+    hangs = [None, "no such model (Error)", "no answer within 1 s", None]
+    assert errors == {**{number: [None] for number in first}, 2: hangs}
     assert [each["error"] for each in run.all("session_error")] == ["no such model (Error)"]
 
 

@@ -98,7 +98,7 @@ async def test_a_tool_that_never_returns_fails_its_turn(sdk_python: Path) -> Non
         assert await run.end() == 130
 
 
-@newest_sdk()
+@each_sdk()
 async def test_twenty_calls_at_once_with_a_turn_each(sdk_python: Path) -> None:
     more = ("--dispatch", 20, "--num-idle-processes", 4)
     code, run = await finished(TALKS, *flags(sdk_python, "one", "@3 the weather"), *more)

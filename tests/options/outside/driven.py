@@ -19,6 +19,11 @@ COMMANDS: dict[str, Callable[[Any], cmd.Command]] = {
     "roll_back": lambda number: cmd.RollBack(number),
     "diff": lambda numbers: cmd.DiffGeneration(*numbers),
     "reload": lambda _: cmd.Reload(),
+    "dispatch": lambda room: cmd.Dispatch(room=room),
+    "say": lambda turn: cmd.Say(*turn),
+    "interrupt": lambda job: cmd.Interrupt(job),
+    "end": lambda job: cmd.EndJob(job),
+    "restart": lambda job: cmd.RestartJob(job),
     "save": lambda clear: cmd.SaveOptions(clear_secrets=clear),
 }
 
@@ -34,7 +39,7 @@ class Driven(engine.Engine):
         await super().__aexit__(*error)
 
     async def _follow(self) -> None:
-        reader = asyncio.StreamReader()
+        reader = asyncio.StreamReader(limit=2**22)
         await asyncio.get_running_loop().connect_read_pipe(
             lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
         )
