@@ -106,6 +106,7 @@ class AgentTuiApp(App[int]):
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012  the base class declares its type
         (0, "-narrow"),
         (110, "-wide"),
+        (180, "-wider"),
     ]
     VERTICAL_BREAKPOINTS = [(50, "-tall")]  # noqa: RUF012  the same
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -47,7 +47,7 @@ def test_the_first_line_of_the_header() -> None:
     engine.clock.advance(724)
     left, right, second = shown(engine)
     assert left == "agent-tui  agent.py · livekit-agents 1.8.9 · gen 1 ✓"
-    assert right == "● registered AW_9xKq2L… 12 min · ws://127.0.0.1:40123 embedded · no audio"
+    assert right == "● registered AW_9xKq2L… · 12 min · ws://127.0.0.1:40123 embedded · no audio"
     assert second.split("  ")[0] == "jobs 0"
     for figure in ("idle 1/2", "cpu 12 %", "mem 108 MB pss", "offer→entry p95 –", "warm hits –"):
         assert figure in second
@@ -104,7 +104,11 @@ def test_processes_over_the_memory_warning_are_counted() -> None:
     histories.idle(engine)
     assert "over" not in shown(engine)[2]
     engine.publish(ev.ProcessMeasured("p1", 131.4, 92.0, 108.5, used_mb=131.4))
-    assert shown(engine)[2].endswith("⚠ 1 over limit")
+    assert shown(engine)[2].endswith("⚠ 1 over warn")
+    limited = FakeEngine(jobMemoryWarnMB="100", jobMemoryLimitMB="120")
+    histories.idle(limited)
+    limited.publish(ev.ProcessMeasured("p1", 131.4, 92.0, 108.5, used_mb=131.4))
+    assert shown(limited)[2].endswith("⚠ 1 over limit")
 
 
 def test_the_memory_total_is_of_one_measure_while_processes_change() -> None:

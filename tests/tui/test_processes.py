@@ -14,6 +14,7 @@ from agent_tui.model.child import ProcessKind
 from agent_tui.model.settings import DEFAULTS
 from agent_tui.model.state import AppState, ProcessView
 from agent_tui.model.time_series import TimeSeries
+from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.widgets.endings import signal_name
 from agent_tui.tui.widgets.processes import (
     COLUMNS,
@@ -32,6 +33,8 @@ from agent_tui.tui.widgets.text import Span, Tone
 from tests.fakes.engine import FakeEngine
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE
+from tests.tui.loads import ready
+from tests.tui.page_host import page_host
 
 ENDED, IDLE, JOB = ev.ProcessState.ENDED, ev.ProcessState.IDLE, ev.ProcessState.JOB
 
@@ -81,7 +84,7 @@ def test_the_age_is_that_of_the_call() -> None:
         histories.process("p9", 9, ev.ProcessState.STARTING),
     )
     engine.clock.advance(5.0)
-    assert [cells(engine, each)["age"] for each in ("p1", "p9", "c1")] == ["0:41", "0:05", ""]
+    assert [cells(engine, each)["age"] for each in ("p1", "p9", "c1")] == ["0:41", "0:05", "–"]
 
 
 def test_calls_are_sorted_by_their_age() -> None:
@@ -165,8 +168,9 @@ def test_columns_fit_and_the_most_important_stay(width: int) -> None:
     [
         (62, ["ping", "pid", "job", "uss", "rss", "why"]),
         (77, ["ping", "pid", "job", "uss", "rss"]),
-        (105, ["pid", "job", "uss", "rss"]),
-        (120, ["job", "uss", "rss"]),
+        (95, ["pid", "job", "uss", "rss"]),
+        (105, ["job", "uss", "rss"]),
+        (125, ["uss", "rss"]),
         (160, []),
     ],
 )
@@ -199,9 +203,34 @@ def test_a_blocked_process_says_for_how_long() -> None:
     histories.busy(engine)
     engine.publish(ev.ProcessBlocked("p1", 8123, "AJ_k3Lm9QxTzW2a", 0.5, "agent.py:3 in entry", ""))
     engine.clock.advance(4.0)
-    assert cells(engine, "p1")["state"] == "▲ blocked 4 s"
+    assert cells(engine, "p1")["state"] == "⚠ blocked 4 s"
     engine.publish(ev.ProcessPinged("p1", 1.0))
     assert cells(engine, "p1")["state"] == "● job"
+
+
+def test_a_process_that_was_not_ready_fades_once_newer_code_has_loaded() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    failed = ev.ProcessChanged(
+        "c3", 8200, ProcessKind.CONTROL, ev.ProcessState.ENDED, 3, exit_code=1, ended_by=ev.EndedBy.LOADING
+    )
+    engine.publish(failed)
+    shown = row(engine.bus.state.processes["c3"], engine.bus.state, 0.0)["state"]
+    assert (shown.text, shown.tone) == ("✗ not ready", Tone.BAD)
+    engine.publish(ready(4))
+    shown = row(engine.bus.state.processes["c3"], engine.bus.state, 0.0)["state"]
+    assert (shown.text, shown.tone) == ("✗ not ready", Tone.DIM)
+
+
+async def test_the_left_column_is_wider_on_a_wide_terminal_and_names_pid_and_job() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, kind=AgentTuiApp, size=(200, 60)) as (app, _):
+        table = app.panel(Processes)
+        assert table.outer_size.width == 124
+        first = shown_rows(table)[0]
+        assert (first["pid"], first["job"]) == ("8123", "AJ_k3Lm9…")
+        assert "request and load functions" in [each["why"] for each in shown_rows(table)]
 
 
 def test_dispatches_without_a_job_are_rows() -> None:
@@ -233,7 +262,7 @@ def test_for_node_processes_rss_comes_first() -> None:
     engine = FakeEngine()
     histories.agents_js(engine)
     columns = columns_of(engine.bus.state)
-    assert [column.key for column, _ in layout(142, columns)][9:11] == ["rss", "why"]
+    assert [column.key for column, _ in layout(130, columns)][9:11] == ["rss", "why"]
     assert [column.key for column, _ in layout(165, columns)][9:12] == ["rss", "uss", "pss"]
     assert columns_of(AppState()) == COLUMNS
 

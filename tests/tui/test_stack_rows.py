@@ -153,7 +153,7 @@ def test_the_tab_says_first_that_the_loop_is_blocked_and_what_e_opens() -> None:
     histories.memory(engine)
     state, now = engine.bus.state, engine.clock.time()
     shown = text(stacks_of(Stacks("p2", BLOCKED, now), entries(state)["p2"], state, now, 90)).split("\n")
-    assert shown[0].startswith("▲ event loop blocked for 4 s in menu/load.py:42 load_menu()")
+    assert shown[0].startswith("⚠ event loop blocked for 4 s in menu/load.py:42 load_menu()")
     assert shown[1].endswith("· s refreshes · e opens menu/load.py:42")
 
 

@@ -169,7 +169,7 @@ def _process(process: ProcessView, state: AppState, now: float, width: int) -> t
         head = process_ended(process, None)
     elif process.kind is ProcessKind.JOB:
         waits = process.state is ProcessState.IDLE
-        head = Span("○ idle: waits for a job", Tone.GOOD) if waits else Span(f"◌ {process.state}", Tone.WARN)
+        head = Span("○ idle: waits for a job") if waits else Span(f"◌ {process.state}", Tone.WARN)
     else:
         head = Span(SERVICES[process.kind])
     sizes = [
@@ -274,7 +274,7 @@ def stacks_of(
     blocked_s = now - entry.blocked_since if entry.blocked_since else 0.0
     blocked = blocked_line(stacks.text, blocked_s, entry.blocked_at, state.agent)
     return (
-        *((Span(row, Tone.BAD),) for row in (wrapped(f"▲ {blocked}", width) if blocked else ())),
+        *((Span(row, Tone.WARN),) for row in (wrapped(f"⚠ {blocked}", width) if blocked else ())),
         (Span(head, Tone.DIM),),
         (),
         *stack_lines(stacks.text, width, state.agent, is_blocked=bool(blocked)),

@@ -196,7 +196,7 @@ def _online(worker: WorkerView, now: float) -> Part:
     state = Span("● registered", Tone.GOOD) if good else Span("◐ server not responding", Tone.WARN)
     again = f" ↻{worker.reconnects}" if worker.reconnects else ""
     minutes = max(int(now - worker.since), 0) // 60
-    up = Span(f" {duration(60 * minutes) if minutes else '<1 min'}{again}")
+    up = Span(f" · {duration(60 * minutes) if minutes else '<1 min'}{again}")
     id = Span(f" {clip(one_line(worker.worker_id), 10)}", Tone.DIM)
     return Part(((7, (state, id, up)), (3, (state, up)), (0, (state,))))
 
@@ -208,7 +208,7 @@ def retrying(worker: WorkerView, now: float) -> str:
 
 
 def _backing_off(worker: WorkerView, now: float) -> Part:
-    then = Span(f" · {pad(retrying(worker, now), len('retrying in 10 s'))}", Tone.WARN)
+    then = Span(f" · {retrying(worker, now)}", Tone.WARN)
     state = Span("○ not registered", Tone.BAD)
     reasons = (Span(f" ({clip(one_line(worker.reason), width)})", Tone.DIM) for width in (100, 60))
     return Part((*((9, (state, reason, then)) for reason in reasons), (0, (state, then))))
@@ -249,23 +249,26 @@ def notices(state: AppState, options: ServerOptions) -> tuple[Part, ...]:
     starting = sum(
         p.kind is ProcessKind.JOB and p.state is ProcessState.STARTING for p in state.live_processes
     )
-    over = sum(_is_over(process, options) for process in state.live_processes)
+    warned, over = (
+        sum(_is_over(process, mb) for process in state.live_processes)
+        for mb in (options.job_memory_warn_mb, options.job_memory_limit_mb)
+    )
     bad = ((state.totals.failed, "failed"), (state.totals.lost, "lost"))
     full = state.worker.is_registered and is_full(state.worker.measured_load, options.load_threshold)
     found = (
         (3, starting, f"◌ {starting} starting", Tone.WARN),
         (1, full, "▲ full", Tone.WARN),
         (2, over, f"⚠ {over} over limit", Tone.WARN),
+        (2, max(warned - over, 0), f"⚠ {warned - over} over warn", Tone.WARN),
         *((1, count, f"✗ {count} {word}", Tone.BAD) for count, word in bad),
     )
     return tuple(part(priority, (Span(text, tone),)) for priority, count, text, tone in found if count)
 
 
-def _is_over(process: ProcessView, options: ServerOptions) -> bool:
-    """Return whether a job process uses more memory than jobMemoryWarnMB, or jobMemoryLimitMB."""
-    levels = [mb for mb in (options.job_memory_warn_mb, options.job_memory_limit_mb) if mb > 0]
+def _is_over(process: ProcessView, level_mb: float) -> bool:
+    """Return whether a job process uses more memory than a level; 0 is no level."""
     points = process.memory.points
-    return process.kind is ProcessKind.JOB and bool(levels and points) and points[-1][1] > min(levels)
+    return process.kind is ProcessKind.JOB and level_mb > 0 and bool(points) and points[-1][1] > level_mb
 
 
 def _figure(name: str, value: str, width: int) -> Line:
@@ -297,8 +300,10 @@ def _load_part(state: AppState, options: ServerOptions, samples: tuple[float, ..
     else:
         limit = "" if math.isinf(threshold) else f"/{threshold:g}"
         load = _figure("load", f"{measured:.2f}{limit}", len(f"0.00{limit}"))
-    drawn = Span(f" {bars(samples, threshold).rjust(SAMPLES, BARS[0])}", Tone.DIM)
-    return Part(((6, (*load, drawn)), (2, load)))
+    drawn = bars(samples, threshold).rjust(SAMPLES, BARS[0])
+    is_flat = set(drawn) <= {BARS[0]}  # it would look like an input line
+    curve = Span(f" {' ' * SAMPLES if is_flat else drawn}", Tone.DIM)
+    return Part(((6, (*load, curve)), (2, load)))
 
 
 def _idle_part(state: AppState, target: int) -> Part:

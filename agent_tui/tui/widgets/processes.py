@@ -31,19 +31,19 @@ BAR, SIZE = 5, 5
 
 _BEFORE = (
     Column("state", 13, 0, 16, grows=0),
-    Column("room", 13, 1, 40, grows=1),
+    Column("room", 13, 1, 40, grows=2),
     Column("gen", 7, 3, 7, right=True),
     Column("age", 7, 2, 7, right=True),
     Column("mem", 11, 1, 11, right=True, unit="MB"),
     Column("cpu", 5, 4, 5, right=True, unit="%"),
     Column("ping", 7, 6, 7, right=True, from_width=90, unit="ms"),
-    Column("pid", 7, 7, 7, right=True, from_width=112),
-    Column("job", 9, 8, 15, grows=2, from_width=130),
+    Column("pid", 7, 7, 7, right=True, from_width=96),
+    Column("job", 9, 8, 15, grows=3, from_width=106),
 )
-_RSS = Column("rss", 6, 9, 6, right=True, from_width=140, unit="MB")
-_USS = Column("uss", 6, 10, 6, right=True, from_width=150, unit="MB")
-_PSS = Column("pss", 6, 11, 6, right=True, from_width=160, unit="MB")
-_WHY = Column("why", 14, 5, 120, grows=1)
+_RSS = Column("rss", 6, 9, 6, right=True, from_width=126, unit="MB")
+_USS = Column("uss", 6, 10, 6, right=True, from_width=136, unit="MB")
+_PSS = Column("pss", 6, 11, 6, right=True, from_width=146, unit="MB")
+_WHY = Column("why", 14, 5, 30, grows=1)
 COLUMNS = (*_BEFORE, _USS, _RSS, _WHY)
 """The columns in order. `age` is that of the call, `mem` the memory that the limits apply to. `why` is the
 reason that it ended, or what a process without jobs does.
@@ -209,7 +209,7 @@ def _why(process: ProcessView) -> str:
 
 
 def _age(process: ProcessView, job: JobView | None, now: float) -> str:
-    """Return how long the process's call has lasted, or how long it has been starting; empty without a call.
+    """Return how long the process's call has lasted, or how long it has been starting.
 
     The seconds of all other processes would render the whole table again each second.
     """
@@ -217,7 +217,9 @@ def _age(process: ProcessView, job: JobView | None, now: float) -> str:
         lasts = seconds_of(job, now)
         return stopwatch(now - job.offered if lasts is None else lasts)
     is_starting = process.kind is ProcessKind.JOB and process.state is ProcessState.STARTING
-    return stopwatch(now - process.started) if is_starting else ""
+    if is_starting:
+        return stopwatch(now - process.started)
+    return "" if process.state is ProcessState.ENDED else NONE
 
 
 def memory_mb(process: ProcessView) -> float | None:
@@ -255,9 +257,11 @@ _STATES = {
 
 def _state(process: ProcessView, job: JobView | None, current: int, now: float) -> Span:
     if process.state is ProcessState.ENDED:
-        return process_ended(process, job)
+        ended = process_ended(process, job)
+        is_past = not process.job_id and 0 < process.generation < current  # newer code has loaded
+        return Span(ended.text, Tone.DIM) if is_past else ended
     if process.blocked_since:
-        return Span(f"▲ blocked {duration(now - process.blocked_since)}", Tone.BAD)
+        return Span(f"⚠ blocked {duration(now - process.blocked_since)}", Tone.WARN)
     shown = _STATES[process.state]
     if process.kind is not ProcessKind.JOB:
         if _serves(process, current):

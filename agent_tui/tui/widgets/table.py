@@ -33,7 +33,7 @@ class Column:
     width: int
     drop_priority: int
     most: int
-    """Maximum width if there is spare room."""
+    """Maximum width if there is spare room; the last column may get more."""
     right: bool = False
     grows: int = 99
     """Spare room goes to the columns with the lowest number first; equal ones share it."""
@@ -48,7 +48,10 @@ Row = dict[str, Span]
 
 
 def layout(width: int, columns: Sequence[Column]) -> tuple[tuple[Column, int], ...]:
-    """Return the columns that fit `width` cells, with their widths; one blank follows each column."""
+    """Return the columns that fit `width` cells, with their widths; one blank follows each column.
+
+    Room that no column needs goes to the last one.
+    """
     kept = [column for column in columns if column.from_width <= width]
     while sum(column.width + 1 for column in kept) > width and len(kept) > 1:
         kept.remove(max(kept, key=lambda column: column.drop_priority))
@@ -61,6 +64,7 @@ def layout(width: int, columns: Sequence[Column]) -> tuple[tuple[Column, int], .
             more = min(spare // left, column.most - column.width)
             widths[column.key] += more
             spare -= more
+    widths[kept[-1].key] += spare
     return tuple((column, widths[column.key]) for column in kept)
 
 
