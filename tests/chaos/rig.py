@@ -131,7 +131,7 @@ class Chaos:
         while not condition():
             self.check_alive()
             late = time.monotonic() > last
-            assert not late, f"not within {limit_s:g} s: {what}"
+            assert not late, f"not within {limit_s:g} s: {what}; {len(self.open)} jobs open, {self.alive()}"
             await asyncio.sleep(0.02)
 
     # -- dispatches -----------------------------------------------------------------------------------
@@ -214,6 +214,11 @@ class Chaos:
     def pids(self, kind: str, *states: str) -> list[int]:
         """Return the pids of the processes of that kind whose last state is one of these."""
         return [e["pid"] for e in self.processes.values() if e["kind"] == kind and e["state"] in states]
+
+    def alive(self) -> dict[str, int]:
+        """Return how many processes of each kind and state there are."""
+        counts = Counter(f"{e['kind']} {e['state']}" for e in self.processes.values())
+        return {name: count for name, count in counts.items() if not name.endswith("ended")}
 
     def send(self, number: signal.Signals, pid: int) -> None:
         """Send a signal to a process, which may have ended."""
