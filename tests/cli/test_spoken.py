@@ -13,11 +13,12 @@ from livekit import api
 from agent_tui.model import session_events as se
 from agent_tui.model.conversations import MessageView, ToolView, TurnView
 from agent_tui.tui.widgets.talk_steps import GAPS, OVERLAP, REST, Step, Waterfall, waterfall
-from tests.cli.support import AGENTS, Run, agent_tui
+from tests.cli.support import AGENTS, Event, Run, agent_tui
 from tests.conformance.client import Server
 from tests.conformance.conftest import HAS_REAL, real_server
 from tests.limits import PATIENCE_S
-from tests.sdks import each_sdk
+from tests.nodes import CACHE, needs_node, newest_node, project
+from tests.sdks import each_sdk, sdk_pythons
 
 pytestmark = [
     pytest.mark.real,
@@ -37,8 +38,15 @@ WITH_TOOL = 5
 KNOWN = {"turn hook": 30, "LLM": 150, "TTS": 100}
 """How many ms these steps take at least, by the agent's script."""
 
+TIMER_MS = 2
+"""How many ms early Node's timers may end a step."""
+
 NETWORK_MS = 1500
 """The most ms that playout and network take in half of the turns. They depend on the load of the machine."""
+
+
+Talked = tuple[Run, list[dict[str, Any]], Event]
+"""The run, what the participant recorded of each turn, and the end of the typed turn."""
 
 
 def token(server: Server, room: str) -> str:
@@ -84,22 +92,22 @@ def parts_of(fall: Waterfall) -> list[Step]:
     return [each for each in fall.steps if each.name not in (REST, GAPS, OVERLAP)]
 
 
-@each_sdk()
-async def test_ten_spoken_turns_and_a_typed_one(sdk_python: Path, real_server: Server) -> None:
+async def conversed(agent: Path, *flags: object, server: Server, cwd: Path | None = None) -> Talked:
+    """Let a participant speak ten turns to an agent in a real room, then type one."""
     environ = {
-        "LIVEKIT_URL": real_server.url,
-        "LIVEKIT_API_KEY": real_server.api_key,
-        "LIVEKIT_API_SECRET": real_server.api_secret,
+        "LIVEKIT_URL": server.url,
+        "LIVEKIT_API_KEY": server.api_key,
+        "LIVEKIT_API_SECRET": server.api_secret,
     }
-    flags = ("--json", "--port", 0, "--python", sdk_python, "--say", "-", "--exit-when-idle")
-    async with agent_tui(AGENTS / "sdk_speaks.py", *flags, environ=environ) as run:
+    options = ("--json", "--port", 0, "--say", "-", "--exit-when-idle", *flags)
+    async with agent_tui(agent, *options, cwd=cwd, environ=environ | CACHE) as run:
         room = (await run.until("job_started"))["room"]
         await run.until("session_started", text_only=False)
         participant = await asyncio.create_subprocess_exec(
-            sdk_python,
+            sdk_pythons()[-1],
             AGENTS / "participant.py",
-            real_server.url,
-            token(real_server, room),
+            server.url,
+            token(server, room),
             str(TURNS),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
@@ -121,7 +129,26 @@ async def test_ten_spoken_turns_and_a_typed_one(sdk_python: Path, real_server: S
             await participant.wait()
         run.process.stdin.close()
         assert await run.end() == 0, run.stderr
+        return run, heard, typed
 
+
+@each_sdk()
+async def test_ten_spoken_turns_and_a_typed_one(sdk_python: Path, real_server: Server) -> None:
+    agent = AGENTS / "sdk_speaks.py"
+    run, heard, typed = await conversed(agent, "--python", sdk_python, server=real_server)
+    check(run, heard, typed)
+
+
+@needs_node
+async def test_agents_js_has_the_same_turns(tmp_path: Path, real_server: Server) -> None:
+    agent = project(tmp_path) / "agent.mjs"
+    agent.write_text((AGENTS / "js_speaks.mjs").read_text())
+    run, heard, typed = await conversed(agent, "--node", newest_node(), server=real_server, cwd=tmp_path)
+    check(run, heard, typed)
+
+
+def check(run: Run, heard: list[dict[str, Any]], typed: Event) -> None:
+    """Check that each turn has its parts, and that with the rest they are the recorded silence."""
     assert (typed["turn"], typed["error"]) == (TURNS + 1, None)
     turns = [seen(run, number) for number in range(1, TURNS + 1)]
     said = [each["text"] for each in run.all("message") if each["role"] == "user"]
@@ -132,7 +159,7 @@ async def test_ten_spoken_turns_and_a_typed_one(sdk_python: Path, real_server: S
         parts = parts_of(fall)
         assert fall.answered is not None
         assert all(each.ms is not None for each in parts), parts  # no gap
-        assert all((each.ms or 0.0) >= KNOWN.get(each.name, 0) for each in parts), parts
+        assert all((each.ms or 0.0) >= KNOWN.get(each.name, 0) - TIMER_MS for each in parts), parts
         assert {each.name for each in parts} >= {"end of turn", *KNOWN}
         total = sum(each.ms or 0.0 for each in fall.steps)
         assert total == pytest.approx(fall.answered, abs=2)  # with what is left of it
