@@ -24,6 +24,7 @@ from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.option_row import DraftRow
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
+from tests.tui import histories
 from tests.tui.hostile import TEXTS
 from tests.tui.page_host import page_host, painted
 
@@ -94,10 +95,26 @@ async def test_every_option_is_in_its_group_with_its_value_as_placeholder() -> N
         assert placeholder(shown, "port") == "8085"
         assert placeholder(shown, "agentName") == "not set"
         assert placeholder(shown, "apiSecret") == "•••"
+        assert str(row(shown, "port").query_one(".option-name", Static).content) == "• port"
+        assert str(row(shown, "pin").query_one(".option-name", Static).content) == "  pin"
         assert "--port" in str(row(shown, "port").query_one(".option-aside", Static).content)
         assert note(shown, "port") == ""
         assert text(shown) == "no edits"
         assert shown.query_one("#options-apply", Button).disabled
+
+
+async def test_the_file_and_server_in_use_are_shown_where_no_option_names_them() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    async with page_host(engine, "E") as (app, pilot):
+        shown = app.screen
+        assert isinstance(shown, OptionsPage)
+        assert placeholder(shown, "agent") == "agent.py"
+        assert placeholder(shown, "wsURL") == "ws://127.0.0.1:40123 (embedded)"
+        assert "not set · uses agent.py" in about(shown)
+        engine.publish(histories.LOCAL)
+        await painted(app, engine, pilot)
+        await until(lambda: placeholder(shown, "wsURL") == "ws://localhost:7880 (local)")
 
 
 async def test_edits_are_collected_and_applied_together() -> None:

@@ -33,7 +33,7 @@ LOW = 30
 """Below this height, in rows, the diff takes the whole page while it has the focus."""
 
 STEP_COLUMNS = 3
-"""Steps per row above the diff."""
+"""Steps per row if they do not fit in one column above the diff."""
 
 ROLLED_BACK = "rolled back to {} · the next save or r loads the files on disk"
 BACK_TO = "Its code becomes a new generation. Your files do not change; the next save or r loads them again."
@@ -174,7 +174,9 @@ class GenerationsPage(Follower, Page[None]):
             return
         facts = fact_lines(entry, self._state, self._now, self._facts.scrollable_content_region.width)
         if entry.record is not None:
-            facts += step_lines(entry.record, 1 if self.has_class("-beside") else STEP_COLUMNS)
+            room = self.query_one("#loads-about").size.height // 2 - len(facts)
+            has_room = self.has_class("-beside") or room >= len(entry.record.steps.measured)
+            facts += step_lines(entry.record, 1 if has_room else STEP_COLUMNS)
         if facts != self._facts_shown:
             self._facts_shown = facts
             self._facts.update(to_contents(facts))

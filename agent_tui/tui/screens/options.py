@@ -14,12 +14,12 @@ from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd
 from agent_tui.model.requests import ReadSecrets, Secrets
 from agent_tui.model.state import AppState
-from agent_tui.options.declare import OPTIONS
+from agent_tui.options.declare import OPTIONS, Option
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.page import BACK, FULL, Follower, FormRows, Page
 from agent_tui.tui.widgets.controls import Control
 from agent_tui.tui.widgets.option_row import DraftRow, update
-from agent_tui.tui.widgets.option_text import difference, groups, help_lines, matches
+from agent_tui.tui.widgets.option_text import difference, groups, help_lines, implied, matches
 from agent_tui.tui.widgets.text import MUTED, PRINTABLE, brief, counted, to_contents
 
 
@@ -62,7 +62,7 @@ class OptionsPage(Follower, Page[None]):
         #options-diff { height: 1; text-overflow: ellipsis; text-wrap: nowrap; }
         #options-buttons { height: 1; align-horizontal: right; }
         #options-buttons Button { margin-left: 2; }
-        #options-buttons Button:disabled { background: $panel; color: $text-disabled; }
+        #options-buttons Button:disabled { background: $panel; color: $text-muted; text-opacity: 100%; }
         &.-narrow #options-main { layout: vertical; }
         &.-narrow #options-rows { width: 100%; }
         &.-narrow #options-help {
@@ -100,8 +100,9 @@ class OptionsPage(Follower, Page[None]):
         self._export = export
         self._secrets = secrets
         self._settings = engine.state.settings
+        self._used = implied(engine.state)
         self._groups = [
-            Group(section.value, [DraftRow(option, self._settings, secrets) for option in options])
+            Group(section.value, [self._row(option) for option in options])
             for section, options in groups(OPTIONS).items()
         ]
         self._rows = {row.option.name: row for group in self._groups for row in group.rows}
@@ -146,16 +147,20 @@ class OptionsPage(Follower, Page[None]):
 
     def show(self, state: AppState, now: float) -> None:
         """Show the options in effect; keeps the edits."""
-        if state.settings is not self._settings and self.is_mounted:
-            self._settings = state.settings
+        used = implied(state)
+        if (state.settings is not self._settings or used != self._used) and self.is_mounted:
+            self._settings, self._used = state.settings, used
             self.run_worker(self._read(), group="secrets", exclusive=True)
 
     async def _read(self) -> None:
         """Read the secrets, and show all values."""
         self._secrets = await self._engine.request(ReadSecrets())
         for row in self._rows.values():
-            row.show_value(self._settings, self._secrets)
+            row.show_value(self._settings, self._secrets, self._used.get(row.option.name, ""))
         self._refresh()
+
+    def _row(self, option: Option) -> DraftRow:
+        return DraftRow(option, self._settings, self._secrets, self._used.get(option.name, ""))
 
     @property
     def edits(self) -> dict[str, str]:
@@ -220,7 +225,11 @@ class OptionsPage(Follower, Page[None]):
     def _show_help(self) -> None:
         width = self.query_one("#options-help").scrollable_content_region.width
         lines = help_lines(
-            self._focused.option, self._settings, max(width, 20), compact=self.has_class("-narrow")
+            self._focused.option,
+            self._settings,
+            max(width, 20),
+            used=self._used.get(self._focused.option.name, ""),
+            compact=self.has_class("-narrow"),
         )
         update(self.query_one("#options-about", Static), to_contents(lines))
 

@@ -63,6 +63,9 @@ class TextField(Input, Control):
     """
     applies_at_once = False
 
+    unset = "not set"
+    """The text of the empty field."""
+
     finds = False
     """Whether `/` in the empty field starts the page's search instead of typing a slash."""
 
@@ -99,7 +102,7 @@ class TextField(Input, Control):
 
     def _describe(self) -> None:
         hidden = MASK if self._shown and self.password else one_line(self._shown)
-        self.placeholder = "empty" if self._cleared else hidden or "not set"
+        self.placeholder = "empty" if self._cleared else hidden or self.unset
         self.set_class(self._cleared or not self._shown, "-nothing")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

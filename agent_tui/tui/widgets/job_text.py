@@ -122,14 +122,14 @@ def time_line(job: JobView, width: int = 0) -> tuple[Line, ...]:
                 Span(pad(name, 10), tone),
                 Span(pad(since, 14, right=True), tone),
                 Span(pad(step, 11, right=True), Tone.DIM),
-                *_step_bar(known[0] if known else 0.0, before, at, started, cells),
+                *step_bar(known[0] if known else 0.0, before, at, started, cells),
             )
         )
         before = at if at is not None else before
     return tuple(lines)
 
 
-def _step_bar(first: float, before: float | None, at: float | None, last: float, cells: int) -> Line:
+def step_bar(first: float, before: float | None, at: float | None, last: float, cells: int) -> Line:
     """Return the bar of a step from `before` to `at` on an axis from `first` to `last`, `cells` wide."""
     if cells < LEAST_BAR or before is None or at is None or at > last or last <= first:
         return ()

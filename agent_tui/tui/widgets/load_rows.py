@@ -1,12 +1,13 @@
 """The loads of the agent's code, and the facts and steps of one of them. Pure functions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
 from agent_tui.model.events import ProcessState
 from agent_tui.model.reduce import LOADS
 from agent_tui.model.state import AppState, JobView, LoadRecord, ProcessView
+from agent_tui.tui.widgets.job_text import step_bar
 from agent_tui.tui.widgets.swap_text import took
 from agent_tui.tui.widgets.text import (
     Line,
@@ -25,8 +26,8 @@ INDENT = 11
 
 FILES_SHOWN = 6
 JOBS_SHOWN = 3
-BAR = 20
-"""Width of the longest step's bar, in cells."""
+BAR, SHORT_BAR = 20, 4
+"""Width of all bars in one column, and of the longest one in several, in cells."""
 
 EIGHTHS = " ▏▎▍▌▋▊▉"
 
@@ -199,19 +200,33 @@ def _job_facts(jobs: list[JobView], now: float) -> list[Fact]:
 
 
 def step_lines(record: LoadRecord, columns: int = 1) -> tuple[Line, ...]:
-    """Return the steps with bars, `columns` per row; the longest step has a full bar."""
+    """Return the steps with bars, `columns` per row.
+
+    In one column, each bar starts where the one before ends; in several, the longest step has a full bar.
+    """
     taken = record.steps.measured
+    if columns == 1:
+        return _waterfall(taken)
     most = max((ms for _, ms in taken), default=0.0) or 1.0
-    width = BAR if columns == 1 else BAR // 5
-    cells = [_step(name, ms, ms / most, width) for name, ms in taken]
+    cells = [_step(name, ms, ms / most) for name, ms in taken]
     rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
     return tuple((Span("  "), *(span for cell in row for span in cell)) for row in rows)
 
 
-def _step(name: str, ms: float, share: float, width: int) -> Line:
+def _waterfall(taken: Sequence[tuple[str, float]]) -> tuple[Line, ...]:
+    total, lines = sum(ms for _, ms in taken), list[Line]()
+    end = 0.0
+    for name, ms in taken:
+        start, end = end, end + ms
+        shown = step_bar(0.0, start, end, total, BAR)
+        lines.append((Span(f"  {STEPS[name]:<12}", Tone.DIM), Span(f"{milliseconds(ms):>7}"), *shown))
+    return tuple(lines)
+
+
+def _step(name: str, ms: float, share: float) -> Line:
     return (
         Span(f"{STEPS[name]:<12}", Tone.DIM),
-        Span(f"{bar(share, width):<{width}}", Tone.DIM),
+        Span(f"{bar(share, SHORT_BAR):<{SHORT_BAR}}", Tone.DIM),
         Span(f"{milliseconds(ms):>6}  "),
     )
 

@@ -68,11 +68,12 @@ class OptionRow(Vertical):
         self.option = option
         self.control = control_for(option, function_names)
         self.aside: Static | None = None
+        self.name_shown = Static(Content(option.name), classes="option-name", markup=False)
         self._note = Static("", classes="option-note", markup=False)
 
     def compose(self) -> ComposeResult:
         with Horizontal(classes="option-line"):
-            yield Static(Content(self.option.name), classes="option-name", markup=False)
+            yield self.name_shown
             yield self.control
             if self.option.kind.secret and isinstance(self.control, TextField):
                 yield Button(
@@ -210,19 +211,24 @@ class LiveRow(OptionRow):
 
 
 class DraftRow(OptionRow):
-    """An option of the options page: edits are collected."""
+    """An option of the options page: edits are collected. A dot marks those that something sets."""
 
-    def __init__(self, option: Option, settings: SettingsView, secrets: Secrets) -> None:
+    DEFAULT_CSS = """
+    DraftRow .option-name { width: 27; }
+    """
+
+    def __init__(self, option: Option, settings: SettingsView, secrets: Secrets, used: str = "") -> None:
+        """`used` is what is used if the option is not set."""
         super().__init__(option, settings.function_names, id=f"draft-{option.name}")
         self.aside = Static("", classes="option-aside", markup=False)
         if isinstance(self.control, TextField):
             self.control.finds = True
         self.refused = ""
         """Why the engine refused the edit."""
-        self._settings, self._secrets = settings, secrets
+        self._settings, self._secrets, self._used = settings, secrets, used
 
     def on_mount(self) -> None:
-        self.show_value(self._settings, self._secrets)
+        self.show_value(self._settings, self._secrets, self._used)
 
     @property
     def before(self) -> str:
@@ -249,9 +255,11 @@ class DraftRow(OptionRow):
         """Whether anything other than the defaults sets the option, or the user edited it here."""
         return self.edited or is_changed(self.option, self._settings)
 
-    def show_value(self, settings: SettingsView, secrets: Secrets) -> None:
-        """Show the options in effect; keeps the edit."""
+    def show_value(self, settings: SettingsView, secrets: Secrets, used: str = "") -> None:
+        """Show the options in effect; keeps the edit. `used` is what is used if the option is not set."""
         self._settings, self._secrets = settings, secrets
+        if used and isinstance(self.control, TextField):
+            self.control.unset = used
         if isinstance(self.control, Choice) and (choices := choices_of(self.option, settings.function_names)):
             self.control.show_choices(choices)
         self.control.show_value(self.before)
@@ -274,7 +282,9 @@ class DraftRow(OptionRow):
             self.say(Content.styled(text, "$text-warning"))
         else:
             self.say(Content())
+        changed = is_changed(self.option, self._settings)
+        dot = Content.styled("• " if self.is_changed else "  ", "$text-accent")
+        update(self.name_shown, dot + Content(self.option.name))
         if self.aside is not None:
-            changed = is_changed(self.option, self._settings)
             shown = source(self.option, self._settings.resolution) if changed else ""
             update(self.aside, Content.styled(shown, "$text-accent"))

@@ -1,12 +1,14 @@
 """The texts of options, and the state of pending edits; without widgets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 from textual.content import Content
 
 from agent_tui.model.requests import Secrets
 from agent_tui.model.settings import SettingsView
+from agent_tui.model.state import AppState
 from agent_tui.options.declare import BY_NAME, OPTIONS, Option, Section
 from agent_tui.options.kinds import MASK
 from agent_tui.options.permissions import Permissions
@@ -18,6 +20,7 @@ from agent_tui.options.resolve import (
     convert,
     defaults_of,
 )
+from agent_tui.options.urls import shown_url
 from agent_tui.tui.widgets.text import MUTED, Line, Span, Tone, brief, cell, fact, wrapped
 
 NAME_WIDTH = 25
@@ -118,6 +121,16 @@ def is_changed(option: Option, settings: SettingsView) -> bool:
     return settings.resolution.sources[option.name][0] != DEFAULT or option.name in settings.edited
 
 
+def implied(state: AppState) -> Mapping[str, str]:
+    """Return what is used in place of options that are not set: the agent file, and the server."""
+    server = state.server
+    used = {
+        "agent": PurePath(state.agent).name,
+        "wsURL": f"{shown_url(server.url)} ({server.kind})" if server is not None else "",
+    }
+    return {name: brief(text) for name, text in used.items() if text}
+
+
 def difference(option: Option, before: str, after: str) -> str:
     """Return one edit as text, with secrets masked."""
     return f"{option.name} {_short(option, before)} → {_short(option, after)}"
@@ -142,16 +155,16 @@ APPLIES = {
 
 
 def help_lines(
-    option: Option, settings: SettingsView, width: int, *, compact: bool = False
+    option: Option, settings: SettingsView, width: int, *, used: str = "", compact: bool = False
 ) -> tuple[Line, ...]:
     """Return what an option does, its value, source, default, and type, and when a new value applies.
 
-    `compact` joins the facts to few rows.
+    `used` is what is used if it is not set; `compact` joins the facts to few rows.
     """
     resolution = settings.resolution
     value, pending = effective(option, resolution), settings.pending.get(option.name)
     facts = {
-        "value": brief(_seen(option, value)) or "not set",
+        "value": brief(_seen(option, value)) or (f"not set · uses {used}" if used else "not set"),
         "pending": "" if pending is None else brief(pending) or "not set",
         "from": source(option, resolution),
         "default": brief(
