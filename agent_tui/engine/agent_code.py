@@ -176,7 +176,9 @@ class AgentCode:
         self.update_live()
         self._jobs.switched(generation.control)
         in_use = {process.generation for process in self._pool.processes}
-        self.swaps.switched(generation.number, generation.snapshot.modules, in_use)
+        self.swaps.switched(
+            generation.number, generation.snapshot.modules, generation.source.environment.plain, in_use
+        )
         if self._blanks is not None:
             self._blanks.learn(generation.manifest.imports)
         self._learn(

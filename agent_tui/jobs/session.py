@@ -76,6 +76,8 @@ class Session:
         """Runs while typed turns wait for a swap, so that a turn runs on the generation in its event."""
         self._changed: tuple[str, ...] = ()
         """What differs between the session's code and the code of the most recently requested swap."""
+        self._kept: tuple[str, ...] = ()
+        """Notes on what that swap does not change."""
         self.waits_for_swap = False
         """Whether a swap waits for a tool."""
         self._reply_generation: int | None = None
@@ -120,10 +122,10 @@ class Session:
         turn.request_id = self._request("run_input", {"text": text})
         turn.timer = self._loop.call_later(self._job.turn_timeout_s, self._time_out, turn)
 
-    def hold_for_swap(self, changed: tuple[str, ...]) -> None:
+    def hold_for_swap(self, changed: tuple[str, ...], kept: tuple[str, ...] = ()) -> None:
         """Hold typed turns until the swap that was just requested has happened or is waiting for a tool."""
         if self.is_open:
-            self._changed = changed
+            self._changed, self._kept = changed, kept
             self._stop_holding()
             self._swap = self._loop.call_later(SWAP_S, self._release)
 
@@ -252,7 +254,7 @@ class Session:
                 before,
                 generation,
                 message.reached,
-                message.notes,
+                message.notes if message.reached is se.SwapReach.NONE else (*message.notes, *self._kept),
                 message.duration_ms,
                 self._changed,
             )

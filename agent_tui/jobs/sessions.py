@@ -58,15 +58,21 @@ class JobSessions:
         """Whether each open session runs the code of this generation."""
         return all(each.generation == generation for each in self._sessions.values() if each.is_open)
 
-    def swap(self, generation: int, sources: Mapping[str, bytes], changed: tuple[str, ...] = ()) -> None:
+    def swap(
+        self,
+        generation: int,
+        sources: Mapping[str, bytes],
+        changed: tuple[str, ...] = (),
+        kept: tuple[str, ...] = (),
+    ) -> None:
         """Give all open sessions the code of this generation.
 
         `sources` are the files that differ from those of the process's own generation. `changed` names what
-        differs from the code that the sessions are on.
+        differs from the code that the sessions are on. `kept` are notes on what no swap changes.
         """
         self._send(ch.SwapCode(generation, sources))
         for session in self._sessions.values():
-            session.hold_for_swap(changed)
+            session.hold_for_swap(changed, kept)
 
     def cancel_swap(self) -> None:
         """Cancel a swap that is waiting for a tool."""

@@ -11,9 +11,13 @@ from agent_tui.jobs.manager import JobManager
 from agent_tui.jobs.record import JobRecord
 from agent_tui.model import events as ev
 from agent_tui.model.errors import UserError
+from agent_tui.model.session_events import ENVIRONMENT
 
 Modules = Mapping[str, bytes]
 """The content of a generation's files, by absolute path."""
+
+Variables = Mapping[str, str]
+"""Environment variables, by name."""
 
 PLACES = 3
 """Maximum number of changed places that a swap names."""
@@ -38,16 +42,20 @@ class JobSwaps:
         self._current = 0
         self._modules: dict[int, Modules] = {}
         """The modules of the current generation, and of each earlier one that a process or session uses."""
+        self._environments: dict[int, Variables] = {}
+        """The variables of processes of the same generations."""
 
-    def switched(self, generation: int, modules: Modules, in_use: set[int]) -> None:
+    def switched(self, generation: int, modules: Modules, environment: Variables, in_use: set[int]) -> None:
         """Apply `onReload` to all running jobs, except pinned ones and those of a test load.
 
-        `in_use` are the generations of all processes. Jobs of a test load keep the code that is being
-        measured.
+        `environment` has the variables of new processes. `in_use` are the generations of all processes. Jobs
+        of a test load keep the code that is being measured.
         """
-        on = {record.sessions.generation for record in self._jobs.running}
-        self._modules = {number: each for number, each in self._modules.items() if number in in_use | on}
+        used = in_use | {record.sessions.generation for record in self._jobs.running}
+        self._modules = {number: each for number, each in self._modules.items() if number in used}
         self._modules[generation] = modules
+        self._environments = {number: each for number, each in self._environments.items() if number in used}
+        self._environments[generation] = environment
         self._current = generation
         policy = self._policy()
         for record in self._jobs.records:
@@ -97,7 +105,9 @@ class JobSwaps:
         base = self._modules.get(record.process.generation, {})
         changed = {path: content for path, content in now.items() if base.get(path) != content}
         before = self._modules.get(record.sessions.generation, {})
-        record.sessions.swap(self._current, changed, changed_places(before, now, self._agent))
+        old, new = (self._environments.get(each, {}) for each in (record.process.generation, self._current))
+        places = changed_places(before, now, self._agent)
+        record.sessions.swap(self._current, changed, places, changed_variables(old, new))
 
 
 def _why_not(record: JobRecord) -> str:
@@ -107,6 +117,13 @@ def _why_not(record: JobRecord) -> str:
     if not record.process.can_swap:
         return "its process cannot swap code"
     return "" if record.sessions.are_open else "it has no open session"
+
+
+def changed_variables(old: Variables, new: Variables) -> tuple[str, ...]:
+    """Return the note that a process keeps its environment, `environment (A_KEY)`, if it differs."""
+    names = sorted(name for name in {*old, *new} if old.get(name) != new.get(name))
+    more = [f"{len(names) - PLACES} more"] if len(names) > PLACES else []
+    return (f"{ENVIRONMENT} ({', '.join(names[:PLACES] + more)})",) if names else ()
 
 
 def changed_places(before: Modules, now: Modules, agent: str) -> tuple[str, ...]:

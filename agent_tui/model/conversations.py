@@ -1,6 +1,6 @@
 """Conversations as front ends show them, and how events change them: pure functions over frozen data."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from msgspec import Struct, field
@@ -75,7 +75,15 @@ class SwapView(Struct, frozen=True, tag=True):
     """How many of the notes the last swap of the session had too; they are the last ones."""
 
 
-Entry = MessageView | ToolView | HandoffView | ErrorView | SwapView
+class NoteView(Struct, frozen=True, tag=True):
+    """What happened to the code of the session's job: it was pinned, or a save did not load."""
+
+    at: float
+    text: str
+    is_error: bool = False
+
+
+Entry = MessageView | ToolView | HandoffView | ErrorView | SwapView | NoteView
 
 
 class Stall(Struct, frozen=True):
@@ -195,6 +203,16 @@ def stalled(sessions: Sessions, job_id: str, stall: Stall) -> Sessions:
         over = turn.ended is not None and turn.started_at + turn.ended.duration_ms / 1000 < stall.at
         if turn.started_at <= stall.at + stall.ms / 1000 and not over:
             after[key] = _with_turn(session, replace(turn, stalls=(*turn.stalls, stall)))
+    return after
+
+
+def noted(sessions: Sessions, note: NoteView, job_ids: Collection[str]) -> Sessions:
+    """Return the sessions with a note in the last turn of each open session of these jobs."""
+    after = dict(sessions)
+    for key, session in sessions.items():
+        if session.job_id in job_ids and session.ended_at is None:
+            number = session.turns[-1].number if session.turns else 0
+            after[key] = _with_entry(session, number, note, note.at, len(note.text))
     return after
 
 

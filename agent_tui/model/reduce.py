@@ -234,7 +234,12 @@ def _generation_failed(state: AppState, event: ev.GenerationFailed, ts: float) -
         traceback=event.traceback,
         steps=event.steps,
     )
-    return replace(state, generation=view, loads=(*state.loads, record)[-LOADS:])
+    sessions = state.sessions
+    if sessions and event.generation > state.generation.current:
+        text = f"generation {event.generation} failed to load: {event.error}"
+        jobs = {job.id for job in state.live_jobs if not job.pinned}
+        sessions = conversations.noted(sessions, conversations.NoteView(ts, text, is_error=True), jobs)
+    return replace(state, generation=view, loads=(*state.loads, record)[-LOADS:], sessions=sessions)
 
 
 def _starts_failing(state: AppState, event: ev.StartsFailing, ts: float) -> AppState:
@@ -430,6 +435,12 @@ def _job_restarting(state: AppState, event: ev.JobRestarting, ts: float) -> AppS
 
 
 def _job_pinned(state: AppState, event: ev.JobPinned, ts: float) -> AppState:
+    if event.pinned:
+        text = f"pinned to generation {event.generation}: reloads do not change it"
+    else:
+        text = "no longer pinned: the next reload applies"
+    note = conversations.NoteView(ts, text)
+    state = replace(state, sessions=conversations.noted(state.sessions, note, {event.job_id}))
     return _job(state, event.job_id, pinned=event.pinned)
 
 

@@ -216,6 +216,10 @@ class SwapWaiting(Struct, frozen=True):
     tool: str
 
 
+ENVIRONMENT = "environment"
+"""Starts the note of a swap about environment variables: a process keeps those that it started with."""
+
+
 class Swapped(Struct, frozen=True):
     """The session got the code of another generation in `turn`, or, if it reached nothing, keeps its code.
 

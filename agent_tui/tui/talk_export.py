@@ -12,6 +12,7 @@ from agent_tui.model.conversations import (
     ErrorView,
     HandoffView,
     MessageView,
+    NoteView,
     SessionView,
     SwapView,
     ToolView,
@@ -96,6 +97,8 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
                 "count": entry.count,
                 "todo": entry.todo,
             }
+        case NoteView():
+            return {"type": "note", "at": entry.at, "text": entry.text}
         case SwapView():
             return {
                 "type": "swap",
@@ -163,6 +166,8 @@ def _turn_markdown(turn: TurnView) -> Iterator[str]:
                 count = f", {entry.count} times" if entry.count > 1 else ""
                 text = f"{entry.error}\n→ {entry.todo}" if entry.todo else entry.error
                 yield from (f"error {_code(entry.component)}{count}".rstrip(), "", *_indented(text))
+            case NoteView():
+                yield from ("note", "", *_indented(entry.text))
             case SwapView():
                 old, new = entry.from_generation, entry.to_generation
                 yield f"swap: generation {old} → {new}, {_REACHED[entry.reached]}"

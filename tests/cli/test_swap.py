@@ -223,6 +223,13 @@ async def test_saves_that_reach_a_part_of_the_session(sdk_python: Path, tmp_path
         assert (await talk.say("facts")).endswith("| instructions one of reception")
         assert talk.run.all("tool_call")[-1]["output"].startswith("facts three 6 ")
 
+        # A process keeps its environment.
+        save(tmp_path / ".env", "A_KEY=x\n")
+        talk.generation += 1
+        swapped = await talk.swapped()
+        assert (swapped["reached"], swapped["changed"]) == ("all", [])
+        assert "environment (A_KEY)" in swapped["notes"]
+
 
 @each_sdk()
 async def test_swaps_during_tools_tasks_and_handoffs(sdk_python: Path, tmp_path: Path) -> None:

@@ -27,14 +27,14 @@ class Reloads:
         self.swaps = JobSwaps(
             bench.manager, policy=lambda: self.policy, agent=AGENT, emit=bench.events.append
         )
-        self.swaps.switched(1, {AGENT: b"a\nb 1\nc", "/project/same.py": b""}, {1})
+        self.swaps.switched(1, {AGENT: b"a\nb 1\nc", "/project/same.py": b""}, {}, {1})
 
-    def switch(self, number: int) -> None:
+    def switch(self, number: int, **environment: str) -> None:
         self.bench.pool.use(Plan(number, self.bench.nursery))
         self.bench.generation = number
         self.bench.manager.switched(cast("Any", self.bench))
         modules = {AGENT: f"a\nb {number}\nc".encode(), "/project/same.py": b""}
-        self.swaps.switched(number, modules, {1})
+        self.swaps.switched(number, modules, environment, {1})
 
 
 async def talking(bench: Bench) -> ScriptedChild:
@@ -165,6 +165,30 @@ async def test_jobs_of_a_test_load_stay_on_the_code_that_is_measured() -> None:
         child, reloads = await bench.run_job(test=test), Reloads(bench, ev.OnReload.END)
         reloads.switch(2)
         assert not child.told(ch.Shutdown)
+
+
+async def test_a_swap_notes_that_the_process_keeps_its_environment() -> None:
+    async with bench_of() as bench:
+        child = await talking(bench)
+        reloads = Reloads(bench)
+        environments: tuple[dict[str, str], ...] = (
+            {"A_KEY": "x"},
+            {},
+            {"A_KEY": "y", "B": "", "C": "", "D": ""},
+        )
+        for number, environment in enumerate(environments, 2):
+            reloads.switch(number, **environment)
+            child.say(ch.Swapped(1, number, se.SwapReach.ALL, (), 0.5))
+            await until(lambda: len(bench.told(se.Swapped)) == reloads.bench.generation - 1)
+        reloads.switch(5, A_KEY="x")
+        child.say(ch.Swapped(1, 5, se.SwapReach.NONE, ("why",), 0.5))
+        await until(lambda: len(bench.told(se.Swapped)) == 4)
+        assert [each.notes for each in bench.told(se.Swapped)] == [
+            ("environment (A_KEY)",),
+            (),
+            ("environment (A_KEY, B, C, 1 more)",),
+            ("why",),
+        ]
 
 
 def test_changed_places_name_the_agents_file_first() -> None:

@@ -9,6 +9,7 @@ from agent_tui.model.conversations import (
     ErrorView,
     HandoffView,
     MessageView,
+    NoteView,
     Sessions,
     SessionView,
     Stall,
@@ -16,6 +17,7 @@ from agent_tui.model.conversations import (
     ToolView,
     changed,
     measured,
+    noted,
     stalled,
 )
 
@@ -100,6 +102,18 @@ def test_equal_errors_of_a_turn_are_one_entry() -> None:
         ErrorView(3.0, "llm", "429", 2, False, "wait"),
         ErrorView(2.0, "tts", "429"),
     )
+
+
+def test_a_note_is_in_the_last_turn_of_the_open_sessions_of_its_jobs() -> None:
+    sessions = changed({}, se.SessionStarted(*KEY, "talker", True, 1), 0.0)
+    sessions = changed(sessions, se.SessionStarted("AJ_other", 1, "talker", True, 1), 0.0)
+    sessions = changed(sessions, se.TurnStarted(*KEY, 1, True, 1, "one"), 0.0)
+    note = NoteView(1.0, "pinned")
+    after_note = noted(sessions, note, {KEY[0]})
+    assert after_note["AJ_other/1"].turns == ()
+    assert after_note[f"{KEY[0]}/1"].turns[0].entries == (note,)
+    ended = changed(sessions, se.SessionEnded(*KEY, "done"), 1.0)
+    assert noted(ended, note, {KEY[0]}) == ended
 
 
 def test_swaps_are_entries_and_change_the_generation_if_they_reach_something() -> None:

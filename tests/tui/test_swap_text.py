@@ -39,7 +39,20 @@ Publish = Callable[[str, str], list[ev.Event]]
 @pytest.mark.parametrize(
     ("events", "says"),
     [
-        (lambda a, b: [se.Swapped(each, 1, 1, 1, 2, *SWAP) for each in (a, b)], "2 jobs swapped"),
+        (
+            lambda a, b: [
+                se.Swapped(each, 1, 1, 1, 2, se.SwapReach.ALL, (), 0.5, ("agent.py:1",)) for each in (a, b)
+            ],
+            "2 jobs swapped",
+        ),
+        (
+            lambda a, b: [
+                se.Swapped(a, 1, 1, 1, 2, se.SwapReach.ALL, ("environment (A_KEY)",), 0.5),
+                se.Swapped(b, 1, 1, 1, 2, se.SwapReach.ALL, ("environment (A_KEY)",), 0.5, ("agent.py:1",)),
+            ],
+            "1 job keeps its environment, 1 swapped · R restarts the selected one"
+            " · not swapped: environment (A_KEY)",
+        ),
         (
             lambda a, b: [
                 se.Swapped(

@@ -509,6 +509,31 @@ def test_exports_have_everything_that_happened(tmp_path: Path) -> None:
         assert save(session, form, tmp_path / "new").read_text()
 
 
+def test_a_failed_load_and_a_pin_are_lines_of_the_conversation() -> None:
+    engine = FakeEngine()
+    histories.talk(engine)
+    session = f"{TALKING}/1"
+    engine.publish(ev.GenerationFailed(engine.state.generation.current, "KeyError", None, None, ""))
+    before = len(engine.state.sessions[session].turns[-1].entries)
+    for event in (
+        ev.GenerationFailed(7, "SyntaxError: expected ':'", "agent.py", 3, ""),
+        ev.JobPinned(TALKING, "demo-1", 2, pinned=True),
+        ev.GenerationFailed(8, "no line for a pinned job", None, None, ""),
+        ev.JobPinned(TALKING, "demo-1", 2, pinned=False),
+    ):
+        engine.publish(event)
+    notes = [
+        "generation 7 failed to load: SyntaxError: expected ':'",
+        "pinned to generation 2: reloads do not change it",
+        "no longer pinned: the next reload applies",
+    ]
+    view = engine.state.sessions[session]
+    assert [each.text for each in view.turns[-1].entries[before:]] == notes  # type: ignore[union-attr]
+    exported = json.loads(as_json(view))["turns"][-1]["entries"][before:]
+    assert [(each["type"], each["text"]) for each in exported] == [("note", text) for text in notes]
+    assert all(text in as_markdown(view) for text in notes)
+
+
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS)
 def test_hostile_text_is_exported(text: str, tmp_path: Path) -> None:
     engine = FakeEngine()

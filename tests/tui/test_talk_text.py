@@ -15,6 +15,7 @@ from agent_tui.model.conversations import (
     ErrorView,
     HandoffView,
     MessageView,
+    NoteView,
     SessionView,
     Stall,
     SwapView,
@@ -154,6 +155,22 @@ def test_equal_errors_are_counted_with_what_to_do_and_are_why_the_turn_failed() 
         "       → check the network",
     ]
     assert len([line for line in texts(shown) if "could not connect" in line]) == 1
+
+
+def test_notes_are_where_they_happened_and_an_environment_is_not_swapped_in() -> None:
+    note = NoteView(T0, "generation 3 failed to load: SyntaxError", is_error=True)
+    pinned = NoteView(T0, "pinned to generation 2: reloads do not change it")
+    kept = SwapView(T0, 1, 2, se.SwapReach.ALL, ("environment (A_KEY)",), 0.5)
+    shown = texts(turn_blocks(turn(note, pinned, kept), 1, LOOK))
+    assert shown[:2] == [
+        "     ✗ generation 3 failed to load: SyntaxError",
+        "     · pinned to generation 2: reloads do not change it",
+    ]
+    assert shown[2].startswith("── generation 1 → 2: the call keeps its environment ──")
+    assert shown[3:5] == [
+        "       not swapped: environment (A_KEY)",
+        "       R restarts the call on generation 2",
+    ]
 
 
 def test_interruptions_handoffs_and_errors_are_where_they_happened() -> None:

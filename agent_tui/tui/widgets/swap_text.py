@@ -89,6 +89,11 @@ def _is_missed(note: str) -> bool:
     return not any(each in note for each in _SENTENCES)
 
 
+def keeps_environment(swap: SwapView) -> bool:
+    """Return whether only the environment of the session's job differs, which a swap does not change."""
+    return not swap.changed and any(each.startswith(f"{se.ENVIRONMENT} (") for each in swap.notes)
+
+
 def new_notes(swap: SwapView) -> tuple[str, ...]:
     """Return the notes that the last swap of the session did not have."""
     return swap.notes[: len(swap.notes) - swap.known]
@@ -106,6 +111,8 @@ def what_happened(state: AppState) -> str:
         if waiting is not None and waiting.swap_waits is not None:
             tool = one_line(waiting.swap_waits.tool)
             counts[f"waits for {tool or 'its agent'}"] += 1
+        elif swap is not None and keeps_environment(swap):
+            counts["keep their environment"] += 1
         elif swap is not None and swap.reached is not se.SwapReach.NONE:
             counts["swapped" if swap.reached is se.SwapReach.ALL else "swapped in part"] += 1
         elif job.pinned:
@@ -122,6 +129,8 @@ def what_happened(state: AppState) -> str:
         if what == "keeps":
             keeps = "keeps" if count == 1 else "keep"
             what = f"{keeps} {_older(state)}"
+        elif what == "keep their environment" and count == 1:
+            what = "keeps its environment"
         elif what.startswith("waits") and count > 1:
             what = what.replace("waits", "wait", 1)
         parts.append(f"{count if number else counted(count, 'job')} {what}")

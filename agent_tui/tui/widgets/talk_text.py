@@ -13,13 +13,14 @@ from agent_tui.model.conversations import (
     ErrorView,
     HandoffView,
     MessageView,
+    NoteView,
     SessionView,
     SwapView,
     ToolView,
     TurnView,
 )
 from agent_tui.tui.widgets.log_text import clock
-from agent_tui.tui.widgets.swap_text import new_notes, note_text, waits_text
+from agent_tui.tui.widgets.swap_text import keeps_environment, new_notes, note_text, waits_text
 from agent_tui.tui.widgets.talk_steps import DEFAULT_LIMITS, Limits, figures, step_rows, waterfall
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, counted, duration, milliseconds, one_line
 
@@ -76,7 +77,7 @@ def turn_blocks(
     blocks: list[Block] = []
     later: list[Block] = []
     for index, entry in entries:
-        is_later = isinstance(entry, SwapView) and entry.at > end
+        is_later = isinstance(entry, SwapView | NoteView) and entry.at > end
         block = _entry_block(f"{turn.number}/{index}", entry, look, unfolded)
         (later if is_later else blocks).append(block)
     if turn.text and not any(map(_is_said, turn.entries)):  # it is not part of the conversation yet
@@ -127,6 +128,8 @@ def _swap(key: str, swap: SwapView, look: Look) -> Block:
         se.SwapReach.METHODS: f"generation {old} → {new} in part: methods and tools",
         se.SwapReach.NONE: f"generation {new} not swapped in: generation {old} continues",
     }[swap.reached]
+    if keeps_environment(swap):
+        text = f"generation {old} → {new}: the call keeps its environment"
     if swap.changed and swap.reached is not se.SwapReach.NONE:
         text += f" ({one_line(', '.join(swap.changed))})"
     notes = [note_text(each) for each in swap.notes]
@@ -162,6 +165,10 @@ def _entry_block(key: str, entry: Entry, look: Look, unfolded: frozenset[str]) -
             return _error(key, entry, look)
         case SwapView():
             return _swap(key, entry, look)
+        case NoteView():
+            sign, tone = ("✗", Tone.BAD) if entry.is_error else ("·", Tone.DIM)
+            lines = _signed(sign, one_line(entry.text), tone, entry.at, look)
+            return Block(key, lines, printable(entry.text))
 
 
 def _error(key: str, error: ErrorView, look: Look) -> Block:
