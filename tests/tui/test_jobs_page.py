@@ -164,6 +164,21 @@ async def test_jobs_of_test_loads_are_hidden_until_h() -> None:
         assert len(column(table, "state")) == 4
 
 
+async def test_on_a_tall_terminal_the_selected_job_is_described_below() -> None:
+    engine = FakeEngine()
+    some(engine)
+    async with page(engine) as (app, pilot, table):
+        about = app.screen.query_one("#jobs-about", Static)
+        await until(lambda: "Timeline" in str(about.render()))
+        assert "● running  room frontdesk-europe-west" in str(about.render())
+        assert table.size.height < 10
+        await pilot.press("down")
+        await until(lambda: "✗ SIGSEGV  room " in str(about.render()))
+        await pilot.resize_terminal(120, 24)
+        await until(lambda: not about.display)
+        assert table.size.height > 10
+
+
 async def test_a_key_and_a_click_sort_as_in_the_process_table() -> None:
     engine = FakeEngine()
     some(engine)

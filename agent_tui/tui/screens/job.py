@@ -20,16 +20,7 @@ from agent_tui.tui.job_log import JobLog
 from agent_tui.tui.screens.page import LivePage, PageContext, TabbedPage, TextPage
 from agent_tui.tui.screens.talk import TalkPage
 from agent_tui.tui.widgets.detail_text import dispatch_lines
-from agent_tui.tui.widgets.job_text import (
-    MOST_BAR,
-    TIME_LINE_WIDTH,
-    job_memory,
-    log_lines,
-    log_title,
-    summary_lines,
-    time_line,
-)
-from agent_tui.tui.widgets.plot import beside
+from agent_tui.tui.widgets.job_text import log_lines, log_title, overview_lines
 from agent_tui.tui.widgets.processes import dispatch_of
 from agent_tui.tui.widgets.source import failing_place, traceback_lines
 from agent_tui.tui.widgets.talk_notes import sessions_of
@@ -37,9 +28,6 @@ from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line, to_cont
 
 LOG_TAIL = 8
 """Number of newest log lines that the overview shows."""
-
-MEMORY_WIDTH = 45
-"""Cells of the memory graph beside a timeline with bars."""
 
 OVERVIEW, LOG, SENT = "overview", "log", "sent"
 _TABS = {OVERVIEW: "Overview", LOG: "Log", SENT: "Job and token"}
@@ -143,17 +131,12 @@ class JobPage(TabbedPage, LivePage):
         return self._overview(job, width)
 
     def _overview(self, job: JobView, width: int) -> tuple[Line, ...]:
-        bars = TIME_LINE_WIDTH + 2 + MOST_BAR
-        left = bars if width >= bars + MEMORY_WIDTH else TIME_LINE_WIDTH
-        memory = job_memory(job, self.state, self.now, max(width - left - 3, 20))
-        figures = beside(time_line(job, left), memory, left, gap=3)
-        crash = self._crash(job.traceback, width)
+        lines = overview_lines(job, self.state, self.now, width, self._crash(job.traceback, width))
         log = tuple(self._log.lines)
         tail = log[-LOG_TAIL:]
         # The traceback is above: of each record, its first row is enough.
         shown = (log_title(log, len(tail)), *log_lines(tail, width, rows=1)) if tail else ()
-        blocks = (summary_lines(job, self.state, width), crash, figures, shown)
-        return tuple(line for block in blocks if block for line in (*block, ()))[:-1]
+        return (*lines, (), *shown) if shown else lines
 
     def _no_log(self) -> str:
         if self._job is not None and self._job.phase in LIVE_PHASES:

@@ -9,7 +9,7 @@ from agent_tui.tui.widgets.endings import job_ended, job_status
 from agent_tui.tui.widgets.log_rows import MAX_ROWS, line_count
 from agent_tui.tui.widgets.log_text import Columns, Role, clock, row_parts
 from agent_tui.tui.widgets.memory_plot import Levels, memory_lines
-from agent_tui.tui.widgets.plot import Mark
+from agent_tui.tui.widgets.plot import Mark, beside
 from agent_tui.tui.widgets.swap_text import code_facts
 from agent_tui.tui.widgets.text import (
     NONE,
@@ -45,6 +45,9 @@ HALVES = {(False, False): " ", (True, False): "▌", (False, True): "▐", (True
 
 LEAST_BAR, MOST_BAR = 8, 32
 """Cells of the bars of the timeline."""
+
+MEMORY_WIDTH = 45
+"""Cells of the memory graph beside a timeline with bars."""
 
 _TONES = {
     Role.MARK: Tone.PLAIN,
@@ -156,6 +159,17 @@ def job_memory(
     ]
     start, levels = start_of(times, job.offered), Levels.of(state.settings.options)
     return memory_lines(state.memory_of(job), start, end, levels, width, height, marks=marks)
+
+
+def overview_lines(
+    job: JobView, state: AppState, now: float, width: int, crash: Sequence[Line] = ()
+) -> tuple[Line, ...]:
+    """Return a job's status, its traceback `crash`, and its timeline and memory, side by side."""
+    bars = TIME_LINE_WIDTH + 2 + MOST_BAR
+    left = bars if width >= bars + MEMORY_WIDTH else TIME_LINE_WIDTH
+    memory = job_memory(job, state, now, max(width - left - 3, 20))
+    figures = beside(time_line(job, left), memory, left, gap=3)
+    return (*summary_lines(job, state, width), (), *((*crash, ()) if crash else ()), *figures)
 
 
 def start_of(times: JobTimes, otherwise: float) -> float:
