@@ -240,7 +240,7 @@ class AgentCode:
         self.end_stock(reason)
 
     def end_stock(self, reason: str) -> None:
-        """End the blanks in stock, and start none in advance: no load will need them."""
+        """End the spare blanks, and start no more in advance: no load will need them."""
         if self._blanks is not None:
             self._blanks.kill(reason)
 

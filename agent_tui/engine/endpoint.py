@@ -22,7 +22,7 @@ PROTOCOL_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class WorkerInfo:
-    """The answer to `/worker`, with the SDKs' field names. `worker_type` is like `JT_ROOM`."""
+    """The answer to `/worker`, with the SDKs' field names. `worker_type` is a name such as `JT_ROOM`."""
 
     agent_name: str
     worker_type: str

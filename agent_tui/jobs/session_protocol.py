@@ -70,7 +70,7 @@ def is_number(value: object) -> bool:
 
 
 def units_of(figures: Data) -> dict[str, float]:
-    """Return the counts in a model's usage. protobuf's JSON has 64-bit integers as strings."""
+    """Return the counts in a model's usage. protobuf's JSON encodes 64-bit integers as strings."""
     return {
         name: float(each)
         for name, each in figures.items()

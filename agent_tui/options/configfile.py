@@ -90,8 +90,8 @@ def read_environment_and_config(
 ) -> Environment:
     """Read the environment files and the config file; `config` is the one that `--config` names.
 
-    `config_problem` says why a config file cannot be used. Blocks while it reads, at most for the time limit
-    of `pipes`.
+    `config_problem` says why a config file cannot be used. Blocks while it reads, for at most the time limit
+    set in `pipes`.
     """
     pipes = pipes or Pipes()
     environment = read_environment(agent_file, cwd, environ, pipes)

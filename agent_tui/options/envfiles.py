@@ -114,8 +114,8 @@ def read_environment(
 ) -> Environment:
     """Return the process's environment, and in addition the variables that only environment files set.
 
-    If several files set a variable, the first one wins. Blocks while it reads, at most for the time limit of
-    `pipes`.
+    If several files set a variable, the first one wins. Blocks while it reads, for at most the time limit
+    set in `pipes`.
     """
     variables = {name: SourcedValue(value, f"{name} in the environment") for name, value in environ.items()}
     files: list[Path] = []

@@ -286,7 +286,7 @@ ACTIONS: tuple[Action, ...] = (
         "sweep",
         ("w",),
         "Sweep…",
-        "Measure the same test load with several numbers of idle processes, and recommend one.",
+        "Measure the same test load with different numbers of idle processes, and recommend one.",
         "Tuning",
         _serving,
     ),

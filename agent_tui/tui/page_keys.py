@@ -184,7 +184,7 @@ KEY_TABLES: tuple[KeyTable, ...] = (
             ("home end", "Go to the first or last option, unless text is being typed."),
             (
                 "left right",
-                "Change a choice or a number; in an empty field, right copies the value to edit it.",
+                "Change a choice or a number; in an empty field, → copies the value so that you can edit it.",
             ),
             ("slash", "Search names, flags, variables, and help; in a text field, it types a slash."),
             ("ctrl+o", "Show only what differs from the defaults, or all options again."),

@@ -25,7 +25,7 @@ from agent_tui.runtimes.spawn import Command, SpawnedProcess, Started, start, sy
 CHILD = Path(agent_tui.__file__).parent / "child" / "node"
 
 STOCK = 2
-"""How many blanks are in stock. A load uses one to check the file, and one for the first warm process."""
+"""How many spare blanks there are. A load uses one to check the file, and one for the first warm process."""
 
 STOCK_WHILE_BUSY = 3
 OFTEN_S = 10.0
@@ -226,7 +226,7 @@ class Blanks:
         asyncio.get_running_loop().remove_reader(blank.process.sock)
 
     def _discard_if_changed(self) -> None:
-        """End the blanks in stock if the project's packages or settings have changed on disk.
+        """End the spare blanks if the project's packages or settings have changed on disk.
 
         Raise OSError if the project no longer has what a blank needs.
         """
@@ -253,13 +253,13 @@ class Blanks:
         self._preload = tuple(packages)
 
     def discard(self, why: str) -> None:
-        """End the blanks in stock, because they are outdated, and refill it later."""
+        """End the spare blanks, because they are outdated, and start new ones later."""
         for each in tuple(self._stock):
             self._end(each, why)
         self._refill_later()
 
     def kill(self, reason: str) -> None:
-        """End the blanks in stock now, and start no more."""
+        """End the spare blanks now, and start no more."""
         self._closing = True
         if self._refill is not None:
             self._refill.cancel()
@@ -267,7 +267,7 @@ class Blanks:
             self._end(each, reason)
 
     async def close(self, reason: str) -> None:
-        """End the blanks in stock, and wait until they are reaped."""
+        """End the spare blanks, and wait until they are reaped."""
         self.kill(reason)
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -31,7 +31,7 @@ NOTHING: tuple[Line, ...] = (
     (Span("     so you can compare them"),),
     (
         Span("  w", Tone.STRONG),
-        Span("  sweep: the same load with several numbers of idle processes, and the"),
+        Span("  sweep: the same load with different numbers of idle processes, and the"),
     ),
     (Span("     smallest number that is enough"),),
 )

@@ -37,7 +37,7 @@ class Control:
     @property
     @abstractmethod
     def edit(self) -> str | None:
-        """The user's new value, as text; None if the user has not changed the shown one."""
+        """The user's new value, as text; None if the user has not changed the value shown."""
 
     @abstractmethod
     def show_value(self, text: str) -> None:

@@ -20,7 +20,7 @@ from agent_tui.tui.widgets.text import PRINTABLE, one_line
 class Listing(Widget):
     """A list with rows of text; the second base class of each list, after the widget that draws it.
 
-    A subclass shows only rows whose text it `keeps`, and reports how many these are with `note_count`.
+    A subclass shows only rows whose text it `keeps`, and reports their number with `note_count`.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [

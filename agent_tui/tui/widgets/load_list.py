@@ -108,7 +108,7 @@ def end_of(path: str, width: int) -> str:
 
 
 class LoadList(Table[Entry]):
-    """The table of loads, newest first. As long as the newest is selected, newer ones are selected too."""
+    """The table of loads, newest first. While the newest is selected, the selection moves to each new one."""
 
     SORTABLE = SORTED_BY
     BINDINGS: ClassVar[list[BindingType]] = [

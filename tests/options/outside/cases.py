@@ -258,7 +258,7 @@ CASES: tuple[Case, ...] = (
         code="on_request=picky",
         session=True,
     ),
-    Case("loadFunc", "busy", "the measured load of `/metrics`", load_is_its_own, code="load_fnc=busy"),
+    Case("loadFunc", "busy", "the load reported by `/metrics`", load_is_its_own, code="load_fnc=busy"),
     Case(
         "loadThreshold", "0", "the status that the worker reports", reports(FULL), code="load_threshold=0.0"
     ),

@@ -32,8 +32,8 @@ These flags have neither a config key nor a variable:
 | `--watch`, `--no-watch` | `run`, `demo` | what a save does |
 | `--memory-measure`, `--debug`, `--no-watchdogs` | `run`, `demo` | memory limits and debugging |
 
-The config file has three more keys: `allowRemote` (like `--allow-remote`: hosts of remote servers that may get test jobs;
-in a file that others use too, they are not asked either), [`[screen]`](screen.md#colors-keys-motion), and
+The config file has three more keys: `allowRemote` (like `--allow-remote`: hosts of remote servers that may get test jobs.
+If you share the file, the others are not asked to confirm these hosts), [`[screen]`](screen.md#colors-keys-motion), and
 [`[prices]`](talk.md#what-it-costs).
 
 `agent-tui COMMAND --help` describes the flags. The other flags of `tune` configure the measurement: [tuning.md](tuning.md#agent-tui-tune).
