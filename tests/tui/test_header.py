@@ -49,7 +49,7 @@ def test_the_first_line_of_the_header() -> None:
     assert left == "agent-tui  agent.py · livekit-agents 1.8.9 · gen 1 ✓"
     assert right == "● registered AW_9xKq2L… · 12 min · ws://127.0.0.1:40123 embedded · no audio"
     assert second.split("  ")[0] == "jobs 0"
-    for figure in ("idle 1/2", "cpu 12 %", "mem 108 MB pss", "offer→entry p95 –", "warm hits –"):
+    for figure in ("idle 1/2", "cpu 12%", "mem 108 MB pss", "offer→entry p95 –", "warm hits –"):
         assert figure in second
 
 
@@ -59,7 +59,7 @@ def test_the_second_line_of_the_header() -> None:
     _, _, second = shown(engine)
     assert "jobs 2" in second
     assert second.endswith("✗ 1 failed")
-    assert "warm hits 33 %" in second
+    assert "warm hits 33%" in second
     assert "dispatch→entry p95 33 ms" in second
 
 
@@ -90,7 +90,7 @@ def test_a_figure_that_grows_moves_no_other() -> None:
 def test_the_load_of_a_load_function_is_no_cpu() -> None:
     engine = FakeEngine(loadThreshold="0.7")
     histories.idle(engine)
-    assert "cpu 12/70 %" in shown(engine)[2]
+    assert "cpu 12/70%" in shown(engine)[2]
     view = engine.bus.state.settings
     sources = {**view.resolution.sources, "loadFunc": ("code", "agent.py:3")}
     own = dataclasses.replace(view.resolution, sources=sources)

@@ -11,9 +11,19 @@ from agent_tui.model.state import AppState, RegistrationState, WorkerView
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
 from agent_tui.tui.screens.page import PageContext, TextPage
-from agent_tui.tui.widgets.header import exposed, retrying
+from agent_tui.tui.widgets.header import exposed, is_cpu_load, retrying
 from agent_tui.tui.widgets.log_text import clock
-from agent_tui.tui.widgets.text import Line, Span, Tone, duration, fact, one_line, project_path, wrapped
+from agent_tui.tui.widgets.text import (
+    Line,
+    Span,
+    Tone,
+    duration,
+    fact,
+    one_line,
+    percent,
+    project_path,
+    wrapped,
+)
 
 INDENT = 14
 """Cells before a fact's value."""
@@ -98,19 +108,22 @@ def _reconnects(worker: WorkerView) -> str:
 
 def _load(state: AppState, options: ServerOptions, refused: str) -> list[Fact]:
     worker = state.worker
+    is_cpu = is_cpu_load(state)
+    shown = percent if is_cpu else "{:.2f}".format
     limit = (
         "no load limit (loadThreshold inf)"
         if math.isinf(options.load_threshold)
-        else f"full at {options.load_threshold:g} (loadThreshold)"
+        else f"full at {shown(options.load_threshold)} (loadThreshold)"
     )
     name = (
         f"for agent name {options.agent_name}" if options.agent_name else "in every new room (no agentName)"
     )
     only = f" that names deployment {worker.deployment}" if worker.deployment else ""
     only = only if worker.knows_deployments else ""
+    measured, reported = shown(worker.measured_load), shown(worker.reported_load)
     return [
         ("accepts", f"{options.server_type} jobs {name}{only}{' · none now' if refused else ''}"),
-        ("load", f"{worker.measured_load:.2f} measured, {worker.reported_load:.2f} reported, {limit}"),
+        ("cpu" if is_cpu else "load", f"{measured} measured, {reported} reported, {limit}"),
     ]
 
 

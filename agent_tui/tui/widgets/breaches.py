@@ -17,7 +17,15 @@ from agent_tui.tui.widgets.line_list import LineList, Rows
 from agent_tui.tui.widgets.log_text import clock
 from agent_tui.tui.widgets.memory_plot import Levels, memory_lines
 from agent_tui.tui.widgets.plot import Mark
-from agent_tui.tui.widgets.text import MUTED, Line, Span, Tone, clip, grouped, one_line
+from agent_tui.tui.widgets.text import (
+    MUTED,
+    Line,
+    Span,
+    Tone,
+    clip,
+    megabytes,
+    one_line,
+)
 
 Breach = tuple[float, MemoryWarned]
 """Unix seconds and the event."""
@@ -142,7 +150,7 @@ def no_breaches(state: AppState) -> Span:
         (options.job_memory_warn_mb, "warn"),
         (options.job_memory_limit_mb, "limit"),
     )
-    over = " · ".join(f"{name} at {grouped(mb)} MB" for mb, name in levels if mb > 0)
+    over = " · ".join(f"{name} at {megabytes(mb)}" for mb, name in levels if mb > 0)
     return Span(f"No breaches · {over or 'jobMemoryWarnMB and jobMemoryLimitMB are off'}", Tone.DIM)
 
 
@@ -151,18 +159,16 @@ def breach_line(ts: float, warned: MemoryWarned, state: AppState) -> Line:
     job = state.jobs.get(warned.job_id) if warned.job_id else None
     where = clip(one_line(job.room if job else warned.job_id or ""), 24)
     allowed = warned.limit_mb if warned.over_limit else warned.warn_mb
-    over = f" {warned.measure} {grouped(warned.used_mb)} MB > {grouped(allowed)} MB"
+    over = f" {warned.measure} {megabytes(warned.used_mb)} > {megabytes(allowed)}"
     figures = {MemoryMeasure.RSS: warned.rss_mb, MemoryMeasure.USS: warned.uss_mb}
     others = [
-        f"{each} {grouped(mb)} MB"
-        for each, mb in figures.items()
-        if each != warned.measure and mb is not None
+        f"{each} {megabytes(mb)}" for each, mb in figures.items() if each != warned.measure and mb is not None
     ]
     beside = f" ({', '.join(others)})" if others else ""
-    limit = f", limit {grouped(warned.limit_mb)} MB" if warned.limit_mb > 0 and not warned.over_limit else ""
+    limit = f", limit {megabytes(warned.limit_mb)}" if warned.limit_mb > 0 and not warned.over_limit else ""
     grown = warned.used_mb - warned.baseline_mb
     sign = "+" if grown >= 0 else "−"
-    growth = f", {sign}{grouped(abs(grown))} MB since start" if abs(grown) >= 0.5 else ""
+    growth = f", {sign}{megabytes(abs(grown))} since start" if abs(grown) >= 0.5 else ""
     return (
         Span(clock(ts, millis=False), Tone.DIM),
         Span(" ✗ limit  ", Tone.BAD) if warned.over_limit else Span(" ⚠ warning", Tone.WARN),

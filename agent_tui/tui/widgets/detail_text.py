@@ -33,7 +33,7 @@ from agent_tui.tui.widgets.text import (
     clip,
     duration,
     fact,
-    grouped,
+    megabytes,
     one_line,
     wrapped,
 )
@@ -173,7 +173,7 @@ def _process(process: ProcessView, state: AppState, now: float, width: int) -> t
     else:
         head = Span(SERVICES[process.kind])
     sizes = [
-        f"{name} {grouped(mb)} MB"
+        f"{name} {megabytes(mb)}"
         for name, mb in (("rss", process.rss_mb), ("uss", process.uss_mb), ("pss", process.pss_mb))
         if mb is not None
     ]
@@ -255,7 +255,7 @@ def _sizes(process: ProcessView) -> tuple[Line, ...]:
     shown = [(name, mb) for name, mb in named if mb is not None]
     return (
         tuple(
-            span for name, mb in shown for span in (Span(f"{name} ", Tone.DIM), Span(f"{grouped(mb)} MB   "))
+            span for name, mb in shown for span in (Span(f"{name} ", Tone.DIM), Span(f"{megabytes(mb)}   "))
         ),
     )
 

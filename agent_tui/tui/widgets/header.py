@@ -44,6 +44,7 @@ from agent_tui.tui.widgets.text import (
     one_line,
     pad,
     part,
+    percent,
     percentile,
     to_contents,
     width_of,
@@ -290,13 +291,18 @@ def _stopping_part(state: AppState, now: float) -> Part:
     )
 
 
+def is_cpu_load(state: AppState) -> bool:
+    """Return whether the load is the machine's CPU load, not what a load function of the agent returns."""
+    return state.settings.resolution.sources["loadFunc"][0] == DEFAULT
+
+
 def _load_part(state: AppState, options: ServerOptions, samples: tuple[float, ...]) -> Part:
     """Return the CPU load, or what the agent's load function returns, with the threshold if there is one."""
     measured, threshold = state.worker.measured_load, options.load_threshold
-    layer, _ = state.settings.resolution.sources["loadFunc"]
-    if layer == DEFAULT:
-        limit = "" if math.isinf(threshold) else f"/{100 * threshold:.0f}"
-        load = _figure("cpu", f"{100 * measured:.0f}{limit} %", len(f"100{limit} %"))
+    if is_cpu_load(state):
+        limit = "" if math.isinf(threshold) else f"/{percent(threshold)}"
+        figure = f"{percent(measured).removesuffix('%' if limit else '')}{limit}"
+        load = _figure("cpu", figure, len(f"100{limit or '%'}"))
     else:
         limit = "" if math.isinf(threshold) else f"/{threshold:g}"
         load = _figure("load", f"{measured:.2f}{limit}", len(f"0.00{limit}"))
@@ -314,7 +320,7 @@ def _idle_part(state: AppState, target: int) -> Part:
 
 def _warm_part(state: AppState) -> Part:
     started, warm = state.totals.started, state.totals.warm
-    share = f"{100 * warm / started:.0f} %" if started else NONE
+    share = percent(warm / started) if started else NONE
     return part(7, _figure("warm hits", share, 5))
 
 

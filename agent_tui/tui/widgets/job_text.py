@@ -18,8 +18,7 @@ from agent_tui.tui.widgets.text import (
     Tone,
     clip,
     counted,
-    duration,
-    grouped,
+    milliseconds,
     one_line,
     pad,
     wrapped,
@@ -63,7 +62,7 @@ _TONES = {
 def summary_lines(job: JobView, state: AppState, width: int) -> tuple[Line, ...]:
     """Return the job's status, what ended it, and its process."""
     standing = job_status(job)
-    after = f" · {seconds(job.seconds)}" if job.seconds is not None else ""
+    after = f" · {milliseconds(1000 * job.seconds)}" if job.seconds is not None else ""
     is_in_reason = job.ended_by in (EndedBy.EXIT, EndedBy.SIGNAL) and job.reason
     ended = "" if is_in_reason else job_ended(job)
     status = f"{job.status}" if job.status is not None and job.status not in standing.text else ""
@@ -117,8 +116,8 @@ def time_line(job: JobView, width: int = 0) -> tuple[Line, ...]:
     started = max([at for name, at in stamps if at is not None and name != "end"], default=0.0)
     before: float | None = None
     for name, at in stamps:
-        since = NONE if at is None else clock(at, millis=False) if at == known[0] else _ms(at - known[0])
-        step = NONE if at is None or before is None else _ms(at - before)
+        since = NONE if at is None else clock(at, millis=False) if at == known[0] else _took(known[0], at)
+        step = NONE if at is None or before is None else _took(before, at)
         tone = Tone.DIM if at is None else Tone.PLAIN
         lines.append(
             (
@@ -210,11 +209,8 @@ def log_title(lines: Sequence[LogLine], shown: int) -> Line:
     return (Span("Log", Tone.STRONG), Span(more, Tone.DIM), Span(loud, Tone.WARN))
 
 
-def _ms(seconds_: float) -> str:
-    ms = seconds_ * 1000
-    if abs(ms) < 10:
-        return f"{ms:.1f} ms"
-    return f"{grouped(ms)} ms" if abs(ms) < 100_000 else duration(seconds_)
+def _took(start: float, end: float) -> str:
+    return milliseconds(1000 * (end - start))
 
 
 def seconds_of(job: JobView, now: float) -> float | None:
@@ -223,8 +219,3 @@ def seconds_of(job: JobView, now: float) -> float | None:
     if job.seconds is not None:
         return job.seconds
     return None if started is None or job.phase not in LIVE_PHASES else now - started
-
-
-def seconds(length: float) -> str:
-    """Return a job's duration, with tenths below a minute."""
-    return f"{length:.1f} s" if length < 60 else duration(length)

@@ -20,6 +20,7 @@ from agent_tui.tui.widgets.text import (
     milliseconds,
     one_line,
     pad,
+    percent,
     stopwatch,
     wrapped,
 )
@@ -170,14 +171,14 @@ def _cells(part: Part) -> tuple[tuple[str, Tone], ...]:
     entered = len(part.entered)
     lost = len(part.jobs) - entered
     waiting = part.dispatched - len(part.jobs)
-    warm = f"{sum(job.warm for job in part.entered) / entered:.0%}" if entered else NONE
+    warm = percent(sum(job.warm for job in part.entered) / entered) if entered else NONE
     return (
         (str(part.dispatched), Tone.PLAIN),
         (str(entered), Tone.PLAIN),
         (str(waiting), Tone.PLAIN),
         (str(lost), Tone.BAD if lost else Tone.PLAIN),
         (warm, Tone.PLAIN),
-        *((_ms(percentile(latencies, percent)), Tone.STRONG) for percent in (50, 95, 99)),
+        *((_ms(percentile(latencies, rank)), Tone.STRONG) for rank in (50, 95, 99)),
         share_cell(part.machine_cpu),
     )
 
@@ -186,7 +187,7 @@ def share_cell(share: float | None) -> tuple[str, Tone]:
     """Return a share of the machine's CPU, and its tone."""
     if share is None:
         return NONE, Tone.DIM
-    return f"{share:.0%}", Tone.WARN if share >= SATURATED else Tone.PLAIN
+    return percent(share), Tone.WARN if share >= SATURATED else Tone.PLAIN
 
 
 def _ms(value: float | None) -> str:

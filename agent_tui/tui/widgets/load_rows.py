@@ -15,7 +15,7 @@ from agent_tui.tui.widgets.text import (
     Tone,
     counted,
     fact,
-    grouped,
+    megabytes,
     milliseconds,
     one_line,
     stopwatch,
@@ -167,7 +167,7 @@ def memory(processes: list[ProcessView]) -> str:
     for name in ("pss", "uss", "rss"):
         sizes = [getattr(each, f"{name}_mb") for each in processes]
         if all(size is not None for size in sizes):
-            return f"{grouped(sum(sizes))} MB {name} in {count}{_by_state(processes)}"
+            return f"{megabytes(sum(sizes))} {name} in {count}{_by_state(processes)}"
     return f"not measured yet: {count}{_by_state(processes)}"
 
 

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from agent_tui.model.time_series import Point, TimeSeries
 from agent_tui.options.declare import ServerOptions
 from agent_tui.tui.widgets.plot import Axis, Mark, Rule, Series, as_steps, plot, round_up
-from agent_tui.tui.widgets.text import Line, Span, Tone, grouped, stopwatch, width_of
+from agent_tui.tui.widgets.text import (
+    Line,
+    Span,
+    Tone,
+    grouped,
+    megabytes,
+    stopwatch,
+    width_of,
+)
 
 FAR = 4.0
 """Levels above the peak times this factor are named but not drawn, because the curve would be flat."""
@@ -42,14 +50,14 @@ def memory_lines(
         return ((Span("Memory", Tone.STRONG), Span("  not measured", Tone.DIM)),)
     peak = max(value for _, value in points)
     rules = [
-        Rule(mb, f"{name} {grouped(mb)} MB", tone)
+        Rule(mb, f"{name} {megabytes(mb)}", tone)
         for name, mb, tone in (("warn", levels.warn_mb, Tone.WARN), ("limit", levels.limit_mb, Tone.BAD))
         if 0 < mb <= FAR * peak
     ]
     high = round_up(1.05 * max(peak, *(rule.y for rule in rules), 1.0))
     head: Line = (
         Span("Memory", Tone.STRONG),
-        Span(f"  {grouped(points[-1][1])} MB, peak {grouped(peak)} MB"),
+        Span(f"  {megabytes(points[-1][1])}, peak {megabytes(peak)}"),
     )
     far = Span(_far(levels, peak), Tone.DIM)
     if width_of((*head, far)) <= width:
@@ -77,5 +85,5 @@ def _from(points: Sequence[Point], start: float) -> list[Point]:
 
 def _far(levels: Levels, peak: float) -> str:
     named = (("warn", levels.warn_mb), ("limit", levels.limit_mb))
-    far = [f"{name} {grouped(mb)} MB" for name, mb in named if mb > FAR * peak]
+    far = [f"{name} {megabytes(mb)}" for name, mb in named if mb > FAR * peak]
     return f"  ({', '.join(far)})" if far else ""

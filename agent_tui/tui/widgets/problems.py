@@ -21,7 +21,7 @@ from agent_tui.tui.widgets.text import (
     clip,
     counted,
     duration,
-    grouped,
+    megabytes,
     one_line,
     project_path,
     width_of,
@@ -208,7 +208,7 @@ def _memory(state: AppState, now: float, options: ServerOptions) -> Iterator[Pro
     before = f"{len(recent) - 1} more within a minute" if len(recent) > 1 else ""
     yield Problem(
         f"memory {ts}",
-        f"over jobMemoryLimitMB: {what} used {grouped(warned.used_mb)} MB of {grouped(warned.limit_mb)} MB "
+        f"over jobMemoryLimitMB: {what} used {megabytes(warned.used_mb)} of {megabytes(warned.limit_mb)} "
         "and was ended",
         before,
         "find out what uses the memory, or raise the limit",

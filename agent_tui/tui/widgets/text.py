@@ -118,11 +118,9 @@ def to_contents(lines: Iterable[Line]) -> Content:
     return Content("\n").join([to_content(line) for line in lines])
 
 
-def megabytes(mb: float | None) -> str:
-    """Return a size for a column, in at most five characters: `24M`, `1.2G`."""
-    if mb is None:
-        return NONE
-    return f"{mb:.0f}M" if mb < 999.5 else f"{mb / 1024:.1f}G"
+def megabytes(mb: float) -> str:
+    """Return a size: `24 MB`, `1,434 MB`."""
+    return f"{grouped(mb)} MB"
 
 
 def in_mb(mb: float | None) -> str:
@@ -135,6 +133,11 @@ def in_mb(mb: float | None) -> str:
 def grouped(number: float) -> str:
     """Return a whole number with thousands separated: `1,012`."""
     return f"{number:,.0f}"
+
+
+def percent(share: float) -> str:
+    """Return a share (0…1) in percent: `34%`."""
+    return f"{100 * share:.0f}%"
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:
@@ -186,10 +189,12 @@ def duration(seconds: float, *, whole_minutes: bool = False) -> str:
 
 
 def milliseconds(ms: float) -> str:
-    """Return a short duration: `0.8 ms`, `11 ms`, `2.4 s`."""
-    if ms < 1:
+    """Return a measured duration: `0.8 ms`, `11 ms`, `2.4 s`, `12 min 4 s`. It may be negative."""
+    if abs(ms) < 1:
         return f"{ms:.1f} ms"
-    return f"{ms:.0f} ms" if ms < 999.5 else f"{ms / 1000:.1f} s"
+    if abs(ms) < 999.5:
+        return f"{ms:.0f} ms"
+    return f"{ms / 1000:.1f} s" if ms < 59_950 else duration(ms / 1000)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
