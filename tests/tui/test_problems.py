@@ -386,6 +386,55 @@ def test_every_line_of_a_block_fits_or_is_a_place(width: int) -> None:
     assert all(width_of(line) <= max(width, 60) for line in lines)
 
 
+LONG = "could not look up my-project-abc123.livekit.cloud: " + "the name is not known to any resolver, " * 5
+TIMED_OUT = ev.StartsFailing(
+    1,
+    1,
+    "prewarm still running after 10 s at agent.py:9 in load_model (initializeProcessTimeout)",
+    4.0,
+    accepting=True,
+    file=AGENT,
+    line=9,
+    traceback=f'Thread MainThread:\n  File "{AGENT}", line 9, in load_model\n    time.sleep(600)\n',
+    ended_by=ev.EndedBy.INIT_TIMEOUT,
+)
+UNREACHABLE = ev.WorkerDisconnected(
+    "nothing listens on localhost:7880", 4.0, 1, "start the server, or check LIVEKIT_URL in .env:1"
+)
+AT_ONCE: dict[str, tuple[ev.Event, ...]] = {
+    "server unreachable": (UNREACHABLE,),
+    "host name unknown": (ev.WorkerDisconnected(LONG, 4.0, 1, "check LIVEKIT_URL: " + "word " * 40),),
+    "credentials refused": (ev.WorkerRefused("the server does not know key 'k'", "check LIVEKIT_API_KEY"),),
+    "prewarm hangs": (TIMED_OUT,),
+    "file broken": (ev.GenerationFailed(2, "SyntaxError: expected ':'", AGENT, 12, "Traceback\n" * 9),),
+    "several": (
+        ev.GenerationFailed(2, LONG, AGENT, 12, ""),
+        UNREACHABLE,
+        ev.Notice(LogLevel.WARN, "saves are not noticed", "file watching"),
+        ev.Notice(LogLevel.WARN, "memory is not measured", "memory"),
+    ),
+}
+"""What makes the problems that are shown at once."""
+
+
+@pytest.mark.parametrize("about", AT_ONCE)
+@pytest.mark.parametrize("rows", [2, 3, 5, 9])
+def test_few_rows_keep_the_cause_and_what_to_do(about: str, rows: int) -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(*AT_ONCE[about])
+    every = found(engine)
+    lines = ["".join(span.text for span in line) for line in all_lines(every, 76, 8, rows)]
+    assert len(lines) <= rows
+    assert lines[0].startswith(f"✗ {every[0].cause[:60]}")
+    [advice] = [line for line in lines if line.startswith("→")]
+    assert advice.startswith(f"→ {every[0].todo[:60]}")
+    if len(every) > 1 and rows > 2:
+        assert lines[-1].endswith(" more")
+        shown = sum(line.startswith(("✗", "⚠")) for line in lines)
+        assert lines[-1] == f"  {len(every) - shown} more"
+
+
 # -- the pane -----------------------------------------------------------------------------------------------
 
 
@@ -414,6 +463,30 @@ async def test_problems_appear_and_disappear(size: tuple[int, int]) -> None:
         engine.publish(histories.REGISTERED)
         await painted(app, engine, pilot)
         assert not pane.display
+
+
+@pytest.mark.parametrize("about", AT_ONCE)
+async def test_what_to_do_is_visible_in_a_small_terminal(about: str) -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    app = app_over(engine, AgentTuiApp)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await painted(app, engine, pilot)
+        pane = app.query_one(StartPane)
+        engine.publish(*AT_ONCE[about])
+        advice = found(engine)[0].todo[:40]
+
+        def visible() -> str:
+            """Return the pane's text as far as its rows reach."""
+            return "\n".join(pane_text(app).splitlines()[: pane.content_size.height])
+
+        await until(lambda: f"→ {advice}" in visible())
+        await pilot.press("2")  # the tabs take most of the column
+        await until(lambda: app.screen.has_class("-detail") and pane.region.height <= 4)
+        await until(lambda: f"→ {advice}" in visible())
+        assert visible().startswith(f"✗ {found(engine)[0].cause[:40]}")
+        await pilot.press("3")
+        await until(lambda: f"→ {advice}" in visible() and pane.region.height > 4)
 
 
 async def test_esc_hides_problems_until_they_are_solved_or_others_happen() -> None:

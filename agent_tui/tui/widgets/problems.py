@@ -316,31 +316,61 @@ def _trace(text: str) -> str:
     return without_libraries(main.group() if main else text)
 
 
-def problem_lines(found: Problem, width: int = 0) -> tuple[Line, ...]:
-    """Return a problem as a block: cause, place, effect, and what to do. Width 0 does not wrap."""
-    sign, place, source = found.sign, one_line(found.place), one_line(found.source)
+def problem_lines(found: Problem, width: int = 0, rows: int = 0) -> tuple[Line, ...]:
+    """Return a problem as a block: cause, place, effect, and what to do. Width 0 does not wrap.
+
+    In fewer `rows` (0: any number) it is shortened; cause and advice keep a row each.
+    """
+    whole = _block(found, width, *_WHOLE)
+    fits = (short for most in _SHORTER if len(short := _block(found, width, *most)) <= rows)
+    return whole if not rows or len(whole) <= rows else next(fits, _block(found, width, *_SHORTER[-1]))
+
+
+_ANY = 1_000
+_WHOLE = (_ANY, 1, _ANY, _ANY)
+_SHORTER = (
+    (3, 1, 1, _ANY),
+    (2, 1, 1, 2),
+    (2, 1, 0, 2),
+    (2, 1, 0, 1),
+    (1, 1, 0, 1),
+    (1, 0, 0, 1),
+)
+"""The rows of cause, place, effect, and advice in blocks that are shortened more and more."""
+
+
+def _block(found: Problem, width: int, cause: int, place: int, effect: int, advice: int) -> tuple[Line, ...]:
+    """Return a problem with at most that many rows of each part."""
+    sign, at, source = found.sign, one_line(found.place), one_line(found.source)
     return (
-        *_rows(sign, found.cause, sign.tone, width),
-        *(((Span("  "), Span(place, Tone.STRONG), Span(f"  {source}")),) if place else ()),
-        *_rows(Span("  "), found.effect, Tone.PLAIN, width),
-        *_todo_lines(found, width),
+        *_rows(sign, found.cause, sign.tone, width, cause),
+        *(((Span("  "), Span(at, Tone.STRONG), Span(f"  {source}")),) if at and place else ()),
+        *_rows(Span("  "), found.effect, Tone.PLAIN, width, effect),
+        *_todo_lines(found, width, advice),
     )
 
 
-def _rows(mark: Span, text: str, tone: Tone, width: int) -> list[Line]:
-    """Return the text after a mark of two cells, its other rows indented; nothing for an empty text."""
-    if not (text := one_line(text)):
+def _rows(mark: Span, text: str, tone: Tone, width: int, most: int = _ANY) -> list[Line]:
+    """Return the text after a mark of two cells, its other rows indented; nothing for an empty text.
+
+    A text of more than `most` rows ends with an ellipsis.
+    """
+    if not (text := one_line(text)) or not most:
         return []
-    first, *rest = wrapped(text, width - 2) if width else [text]
+    rows = wrapped(text, width - 2) if width else [text]
+    if len(rows) > most:
+        rows = [*rows[: most - 1], clip(" ".join(rows[most - 1 :]), max(width - 2, 8))]
+    first, *rest = rows
     return [(mark, Span(first, tone)), *((Span(f"  {row}", tone),) for row in rest)]
 
 
-def _todo_lines(found: Problem, width: int) -> list[Line]:
+def _todo_lines(found: Problem, width: int, most: int) -> list[Line]:
     arrow, keys = Span("→ ", Tone.WARN), Span(f" · {found.keys}", Tone.DIM)
     line = (arrow, Span(one_line(found.todo)), keys)
     if found.todo and found.keys and (not width or width_of(line) <= width):
         return [line]
-    return [*_rows(arrow, found.todo, Tone.PLAIN, width), *_rows(Span("  "), found.keys, Tone.DIM, width)]
+    lines = _rows(arrow, found.todo, Tone.PLAIN, width, most)
+    return [*lines, *_rows(Span("  "), found.keys, Tone.DIM, width, most - len(lines))]
 
 
 def problem_line(found: Problem, width: int) -> Line:
@@ -351,20 +381,30 @@ def problem_line(found: Problem, width: int) -> Line:
 SHOWN = 3
 """Maximum number of problems shown; the rest are counted."""
 
+BLOCK = 5
+"""Rows of the first problem's block that other problems do not take."""
 
-def all_lines(found: tuple[Problem, ...], width: int, rows: int) -> tuple[Line, ...]:
+
+def all_lines(found: tuple[Problem, ...], width: int, rows: int, room: int = _ANY) -> tuple[Line, ...]:
     """Return the lines of the pane: the first problem as a block, and the others too if they fit in `rows`.
 
-    The others take one line each; more than `SHOWN` are counted.
+    The others take one line each; more than `SHOWN` are counted. There are at most `room` lines: with too
+    little room the block is shortened, and others are counted or, since the title counts all, left out.
     """
-    shown, more = found[:SHOWN], len(found) - SHOWN
-    last: list[Line] = [(Span(f"  {more} more", Tone.DIM),)] if more > 0 else []
-    blocks = [problem_lines(each, width) for each in shown]
-    short = [problem_line(each, width) for each in shown]
-    lines: list[Line] = []
-    for number, block in enumerate(blocks):
-        left = rows - len(lines) - len(block) - len(short[number + 1 :]) - len(last)
-        if number and left < 1:
-            return (*lines, *short[number:], *last)
-        lines += [*([()] if number else []), *block]
-    return (*lines, *last)
+    first, *others = found
+    least = min(room - bool(others), BLOCK)
+    lines = [*problem_lines(first, width, max(room - min(len(others), SHOWN), least, 2))]
+    blocks = 1
+    for each in others[: SHOWN - 1]:
+        block = problem_lines(each, width)
+        last = min(len(found), SHOWN + 1) - blocks - 1
+        if len(lines) + 1 + len(block) + last > min(rows, room):
+            break
+        lines += [(), *block]
+        blocks += 1
+    left = max(room - len(lines), 0)
+    shown = min(SHOWN, len(found)) if left >= min(SHOWN + 1, len(found)) - blocks else blocks + left - 1
+    lines += [problem_line(each, width) for each in found[blocks:shown]]
+    if (more := len(found) - max(shown, blocks)) > 0 and left > 0:
+        lines.append((Span(f"  {more} more", Tone.DIM),))
+    return tuple(lines)

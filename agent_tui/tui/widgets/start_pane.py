@@ -8,6 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.geometry import Size
+from textual.widget import Widget
 from textual.widgets import Static
 
 from agent_tui.logs.sanitize import sanitize
@@ -154,6 +155,12 @@ TRACE_ROWS = 20
 TRACE_ROWS_SERVING = 6
 """The maximum while an older generation serves, to leave room for its processes."""
 
+TRACE_ROWS_LEAST = 4
+"""With fewer rows left, a blank one among them, no traceback is shown."""
+
+BORDER = 2
+"""Rows of the pane's border."""
+
 LOW = 30
 """In terminals with fewer rows, no traceback is shown while a generation serves; `g` shows it."""
 
@@ -255,15 +262,23 @@ class StartPane(Vertical):
             self._put((), step_lines(timed), "")
         else:
             brief = () if state.generation.current else (steps_in_brief(timed),)
-            low = self.app.size.height < LOW
-            lines = all_lines(found, self.content_size.width, self.app.size.height // ROWS_SHARE)
-            self._put(lines, brief, "" if low and state.generation.current else found[0].trace)
+            low, room = self.app.size.height < LOW, self._room() - len(brief)
+            lines = all_lines(found, self.content_size.width, self.app.size.height // ROWS_SHARE, room)
+            no_trace = (low and state.generation.current) or room - len(lines) < TRACE_ROWS_LEAST
+            self._put(lines, brief, "" if no_trace else found[0].trace)
         is_error = any(each.is_error for each in found)
         self.set_class(is_error, "-trouble")
         title = _title(len(found), is_error=is_error) if found else "Starting"
         if title != self.border_title:
             self.border_title = title
             self.border_subtitle = "esc hide" if found else ""
+
+    def _room(self) -> int:
+        """Return the number of rows that the text can have, as far as `max-height` allows."""
+        most, column = self.styles.max_height, self.parent
+        assert isinstance(column, Widget)
+        rows = column.size.height
+        return (rows if most is None else int(most.resolve(column.size, self.app.size))) - BORDER
 
     def hide(self) -> None:
         """Hide the problems that are shown, each until it is solved."""
