@@ -9,6 +9,9 @@ from agent_tui.model.state import AppState
 from agent_tui.model.tuning import IdleMemory, JobMeasure, RunMeasure, TestLoad
 from agent_tui.model.wording import counted
 
+SETTLE_WITHIN_S = 90.0
+"""Time, in s, that a sweep waits for the pool to settle at a count of idle processes."""
+
 END_THEM = "end them, or wait until they end"
 """What to do about other jobs; a front end may replace it with its own way to end them."""
 

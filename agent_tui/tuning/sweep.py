@@ -19,7 +19,7 @@ from agent_tui.model.tuning import IdleMemory, Phase, Progress, Row, RunMeasure,
 from agent_tui.tuning.arrivals import seed_of_repeat
 from agent_tui.tuning.dispatching import dispatch_all, dispatch_one
 from agent_tui.tuning.machine import ReadCpu, cpu_sampled
-from agent_tui.tuning.recorder import Recorder, idle_memory, idle_processes, unsettled
+from agent_tui.tuning.recorder import SETTLE_WITHIN_S, Recorder, idle_memory, idle_processes, unsettled
 from agent_tui.tuning.results import row
 from agent_tui.tuning.watching import Watcher
 from agent_tui.worker.load import CpuLoad
@@ -36,8 +36,8 @@ class SweepError(Exception):
 class SweepTimings:
     """Time limits, in seconds."""
 
-    settle_s: float = 90.0
-    """Limit for the pool to settle at a count of idle processes. Jobs of others may have to end first."""
+    settle_s: float = SETTLE_WITHIN_S
+    """Limit for the pool to settle. Jobs of others may have to end first."""
     quiet_s: float = 0.2
     """How long the pool must be idle before the test load starts; not a limit."""
     read_s: float = 2.0

@@ -20,6 +20,7 @@ from agent_tui.model.tuning import (
     RunMeasure,
     SweepOutcome,
     SweepPlan,
+    SweepResult,
     SweepView,
     TestLoad,
     TestLoadView,
@@ -35,10 +36,13 @@ from agent_tui.tui.screens.tuning_forms import (
     SweepRequest,
     TestLoadForm,
     counts_text,
+    plan_lines,
 )
+from agent_tui.tui.widgets.advice_rows import advice_lines
 from agent_tui.tui.widgets.header import tuning_parts
 from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.options_panel import OptionsPanel
+from agent_tui.tui.widgets.text import Line
 from agent_tui.tuning.grammar import parse_counts, parse_target
 from agent_tui.tuning.sweep import OPTION
 from tests.fakes.engine import FakeEngine
@@ -101,6 +105,37 @@ async def test_a_bad_sweep_is_not_started() -> None:
     assert await answer(SweepForm(FIRST_SWEEP), "escape") is None
 
 
+def plain(lines: tuple[Line, ...]) -> list[str]:
+    return ["".join(span.text for span in line) for line in lines]
+
+
+def test_a_sweep_says_first_what_it_will_do_and_how_long_that_takes() -> None:
+    plan = SweepPlan(TestLoad(50, 2.0, job_length_s=5.0), (0, 1, 2), 2)
+    said = plain(plan_lines(plan, 0))
+    assert said[0].endswith("3 idle counts × 2 × about 31 s, after an uncounted job")
+    assert said[0].startswith("about 3 min 6 s:")
+    assert not any("▲" in line for line in said)
+    assert plain(plan_lines(plan, 1))[1].startswith("▲ 1 call runs now: the first run waits for it")
+    assert all(len(line) <= 74 for line in plain(plan_lines(plan, 12))), "fits in 80 columns"
+
+
+async def test_the_sweep_form_warns_while_calls_are_running() -> None:
+    engine = fake()
+    async with page_host(engine, size=(80, 24)) as (app, pilot):
+        await pilot.press("w")
+        await until(lambda: isinstance(app.screen, SweepForm))
+        about = app.screen.query_one("#form-about", Static)
+        assert "5 idle counts × about" in str(about.render())
+        assert "▲" not in str(about.render())
+        engine.publish(ev.OfferReceived("AJ_1", "demo-1", "", 1, 1), ev.OfferAnswered("AJ_1", accepted=True))
+        await until(lambda: "▲ 1 call runs now" in str(about.render()))
+        await pilot.pause()
+        assert about.size.height == 2
+        assert app.screen.query_one("#form-go").region.bottom < 24
+        await pilot.press("x")
+        await until(lambda: not about.display)
+
+
 # -- the page ----------------------------------------------------------------------------------------------
 
 
@@ -119,6 +154,18 @@ async def screen(
 ) -> AsyncIterator[tuple[AgentTuiApp, Pilot[int]]]:
     async with page_host(engine, *keys, kind=kind) as (app, pilot):
         yield app, pilot
+
+
+@pytest.mark.parametrize(
+    ("result", "when"),
+    [(replace(RESULT, runs=()), "a run had finished"), (RESULT, "advice was computed")],
+)
+def test_a_sweep_without_advice_says_why(result: SweepResult, when: str) -> None:
+    view = replace(SWEEP, result=result, outcome=SweepOutcome("ended by the user"))
+    said = plain(advice_lines(view, 1, 76))
+    assert said == ["", f"▲ no advice: the sweep ended before {when} · w starts another"]
+    failed = replace(view, outcome=SweepOutcome(error="no server"))
+    assert advice_lines(failed, 1, 76) == ()
 
 
 def page_of(app: AgentTuiApp) -> TuningPage:

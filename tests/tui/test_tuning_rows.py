@@ -161,12 +161,12 @@ def test_the_table_has_a_row_per_count_and_a_star_at_the_recommended_one() -> No
     assert view.advice is not None
     lines = text(sweep_rows.table(view, 0, 116)).split("\n")
     assert len(lines) == 6
-    heading = "idle jobs p50 ms p95 ms p99 ms Δp95 before warm % model % CPU % USS MB PSS MB refill ms"
+    heading = "idle jobs p50 ms p95 ms p99 ms Δp95 before warm % model % cpu % uss MB pss MB refill ms"
     assert " ".join(lines[0].split()) == heading
     (starred,) = [line for line in lines if "★" in line]
     assert starred.split()[1] == str(view.advice.count)
     assert lines[1].startswith("▸")
-    assert "-2.0" in lines[5]  # 5 ms against the 7 ms of before
+    assert "−2.0" in lines[5]  # 5 ms against the 7 ms of before
 
 
 def test_the_current_run_has_a_row_from_its_first_job_on_and_the_sweep_a_time_left() -> None:
@@ -197,9 +197,9 @@ def test_columns_are_dropped_but_never_the_important_ones() -> None:
     view = sweep_view()
     for width in (30, 76, 116):
         names = [each.heading for each in sweep_rows.columns(view, width)]
-        assert {"idle", "p50 ms", "p95 ms", "p99 ms", "warm %", "USS MB"} <= set(names)
+        assert {"idle", "p50 ms", "p95 ms", "p99 ms", "warm %", "uss MB"} <= set(names)
     assert "model %" not in [each.heading for each in sweep_rows.columns(view, 74)]
-    assert "PSS MB" in [each.heading for each in sweep_rows.columns(view, 74)]
+    assert "pss MB" in [each.heading for each in sweep_rows.columns(view, 74)]
 
 
 def test_columns_without_values_are_not_shown() -> None:

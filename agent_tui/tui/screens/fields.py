@@ -15,9 +15,12 @@ from textual.widgets import Button, Static
 from agent_tui.options import kinds
 from agent_tui.tui.screens.page import FormRows, Page
 from agent_tui.tui.widgets.controls import Choice, Control, TextField
-from agent_tui.tui.widgets.text import brief
+from agent_tui.tui.widgets.text import Line, brief, to_contents
 
 T = TypeVar("T")
+
+ROWS_OF_FIELD, ROWS_AROUND = 2, 6
+"""The rows of a field with its note, and those of the form's border, padding, and buttons."""
 
 NOTE_WIDTH = 60
 """Maximum characters of a note, after its mark, that fit on one line at 80 columns."""
@@ -76,6 +79,7 @@ class FieldForm(Page[T | None]):
         .form-label { width: 12; text-style: bold; }
         .form-note { height: auto; margin: 0 0 0 12; color: $text-muted; }
         .form-note.-wrong { color: $text-error; }
+        #form-about { height: auto; text-wrap: nowrap; text-overflow: ellipsis; }
         #form-buttons { height: 3; align-horizontal: right; }
         Button { margin-left: 2; }
     }
@@ -95,6 +99,13 @@ class FieldForm(Page[T | None]):
     def notes(self, values: Values) -> Mapping[str, Note]:
         """Return the note below each field."""
 
+    def about(self, values: Values) -> tuple[Line, ...]:
+        """Return what submitting these valid values will do; by default nothing is said.
+
+        The lines are above the buttons, as many as fit, so the most important one comes first.
+        """
+        return ()
+
     @abstractmethod
     def read(self, values: Values) -> T:
         """Return the form's result; called only while no note is wrong."""
@@ -108,6 +119,7 @@ class FieldForm(Page[T | None]):
                         yield Static(Content(field.label), classes="form-label", markup=False)
                         yield self._control(field)
                     yield Static("", id=f"form-{field.name}-note", classes="form-note", markup=False)
+            yield Static("", id="form-about", markup=False)
             with Horizontal(id="form-buttons"):
                 yield Button(Content("Cancel (Esc)"), id="form-cancel")
                 yield Button(Content(f"{self._go} (Enter)"), id="form-go", variant="primary")
@@ -121,7 +133,7 @@ class FieldForm(Page[T | None]):
 
     def on_mount(self) -> None:
         self.set_focus(self.query_one(f"#form-{self._fields[0].name}"))  # the next keys may already be there
-        self._check()
+        self.check()
 
     @property
     def values(self) -> Values:
@@ -133,15 +145,26 @@ class FieldForm(Page[T | None]):
             found[field.name] = control.value
         return found
 
+    def on_resize(self) -> None:
+        self.check()
+
     @on(Control.Edited)
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Show the notes of the current values."""
         notes = self.notes(self.values)
         for field in self._fields:
             note = notes[field.name]
             shown = self.query_one(f"#form-{field.name}-note", Static)
             shown.update(Content(f"✗ {note.text}" if note.wrong else note.text))
             shown.set_class(note.wrong, "-wrong")
-        self.query_one("#form-go", Button).disabled = any(note.wrong for note in notes.values())
+        is_wrong = any(note.wrong for note in notes.values())
+        about = () if is_wrong else self.about(self.values)
+        shown = self.query_one("#form-about", Static)
+        room = self.app.size.height - ROWS_OF_FIELD * len(self._fields) - ROWS_AROUND
+        about = about[: max(room, 1)]
+        shown.display = bool(about)
+        shown.update(to_contents(((), *about) if room > len(about) else about))
+        self.query_one("#form-go", Button).disabled = is_wrong
 
     @on(Control.Entered)
     @on(Button.Pressed, "#form-go")

@@ -4,12 +4,16 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from agent_tui.model.state import AppState
 from agent_tui.model.tuning import Pattern, SweepPlan, Target, TestLoad
 from agent_tui.options import kinds
 from agent_tui.tui.screens.fields import Field, FieldForm, Note, Values, checked, seconds
-from agent_tui.tui.widgets.text import counted, duration
+from agent_tui.tui.screens.page import Follower
+from agent_tui.tui.widgets.sweep_rows import run_s
+from agent_tui.tui.widgets.text import Line, Span, Tone, counted, duration
 from agent_tui.tuning import grammar
 from agent_tui.tuning.grammar import parse_counts, parse_rate, parse_target, rate_text
+from agent_tui.tuning.recorder import SETTLE_WITHIN_S
 
 PATTERNS = {
     Pattern.BURST.value: "all at once",
@@ -128,10 +132,32 @@ class TestLoadForm(FieldForm[TestLoad]):
         return read_load(values)
 
 
-class SweepForm(FieldForm[SweepRequest]):
+def plan_lines(plan: SweepPlan, calls: int) -> tuple[Line, ...]:
+    """Return what a sweep will do, the most important first; with `calls` running, there is a warning."""
+    runs, each_s = len(plan.counts) * plan.repeat, run_s(plan.load)
+    repeat = f" × {plan.repeat}" if plan.repeat > 1 else ""
+    rounds = f"{counted(len(plan.counts), 'idle count')}{repeat} × about {duration(each_s)}"
+    it = "it" if calls == 1 else "them"
+    warning = (
+        f"▲ {counted(calls, 'call runs', 'calls run')} now: the first run waits for {it}, "
+        f"at most {duration(SETTLE_WITHIN_S)}"
+    )
+    return (
+        (
+            Span(f"about {duration(runs * each_s)}", Tone.STRONG),
+            Span(f": {rounds}, after an uncounted job"),
+        ),
+        *(((Span(warning, Tone.WARN),),) if calls else ()),
+        (Span("each run sets numIdleProcesses and waits until no call is running", Tone.DIM),),
+        (Span("other calls change the figures, and a reload ends the sweep", Tone.DIM),),
+    )
+
+
+class SweepForm(Follower, FieldForm[SweepRequest]):
     """The form of a sweep. It opens with the values of `last`. Its plan has no confirmed host yet."""
 
-    def __init__(self, last: SweepRequest) -> None:
+    def __init__(self, last: SweepRequest, calls: int = 0) -> None:
+        """`calls` is the number of running calls, until a state is shown."""
         jobs, *rest = load_fields(last.plan.load)
         fields = (
             Field("counts", "Idle counts", counts_text(last.plan.counts)),
@@ -141,9 +167,15 @@ class SweepForm(FieldForm[SweepRequest]):
             *rest,
         )
         super().__init__("Sweep", fields, "Start")
+        self._calls = calls
+
+    def show(self, state: AppState, now: float) -> None:
+        if self._calls != (calls := len(state.live_jobs)) and self.is_mounted:
+            self._calls = calls
+            self.check()
 
     def notes(self, values: Values) -> Mapping[str, Note]:
-        notes = {
+        return {
             **load_notes(values),
             "counts": checked(
                 parse_counts, values["counts"], COUNTS_EXPECTS, "counts to compare: 0-4 or 0,1,4"
@@ -151,12 +183,9 @@ class SweepForm(FieldForm[SweepRequest]):
             "target": checked(parse_target, values["target"], TARGET_EXPECTS, grammar.TARGET_EXPECTS),
             "repeat": checked(REPEAT.convert, values["repeat"], REPEAT.expects, "runs per count"),
         }
-        if not any(note.wrong for note in notes.values()):
-            plan = self.read(values).plan
-            runs = len(plan.counts) * plan.repeat
-            at_least = duration(runs * (plan.load.span_s + plan.load.job_length_s))
-            notes["repeat"] = Note(f"runs per count; {counted(runs, 'run')} in total, at least {at_least}")
-        return notes
+
+    def about(self, values: Values) -> tuple[Line, ...]:
+        return plan_lines(self.read(values).plan, self._calls)
 
     def read(self, values: Values) -> SweepRequest:
         plan = SweepPlan(

@@ -9,10 +9,11 @@ from agent_tui.tui.widgets.text import (
     Span,
     Tone,
     counted,
-    grouped,
+    megabytes,
     milliseconds,
     one_line,
     pad,
+    percent,
     wrapped,
 )
 from agent_tui.tuning.results import rows
@@ -26,7 +27,7 @@ def advice_lines(view: SweepView, wanted: int, width: int) -> tuple[Line, ...]:
     """Return the advice and how to apply and save it; `wanted` is the current numIdleProcesses."""
     advice = view.advice
     if advice is None or not view.result.runs:
-        return ()
+        return ((), *_hanging("▲ ", why, width, Tone.WARN)) if (why := no_advice(view)) else ()
     first, *rest = (one_line(line) for line in advice.lines)
     notes = [line for line in rest if line.startswith(NOTE)]
     if advice.count is None:
@@ -57,6 +58,15 @@ def advice_lines(view: SweepView, wanted: int, width: int) -> tuple[Line, ...]:
         *_all_hanging((*lucky, *notes), width),
         cut(how, width),
     )
+
+
+def no_advice(view: SweepView) -> str:
+    """Return why a sweep that has ended has no advice; empty if it has some or failed to start."""
+    is_advised = view.advice is not None and view.result.runs
+    if view.outcome is None or view.outcome.error or is_advised:
+        return ""
+    when = "advice was computed" if view.result.runs else "a run had finished"
+    return f"no advice: the sweep ended before {when} · w starts another"
 
 
 def advice_text(view: SweepView) -> str:
@@ -98,14 +108,14 @@ def _costs(row: Row) -> str:
     if found is None:
         return "memory not measured"
     total, name = found
-    each = f", {grouped(total / row.num_idle_processes)} MB each" if row.num_idle_processes > 1 else ""
+    each = f", {megabytes(total / row.num_idle_processes)} each" if row.num_idle_processes > 1 else ""
     idle = counted(row.num_idle_processes, "idle process", "idle processes")
-    return f"{grouped(total)} MB of memory ({name}) for {idle}{each}"
+    return f"{megabytes(total)} of memory ({name}) for {idle}{each}"
 
 
 def _share(share: float) -> str:
     """Return a share in percent; only exactly none and all are shown as 0% and 100%."""
-    text = f"{share:.0%}"
+    text = percent(share)
     if text == "100%" and share < 1:
         return ">99%"
     return "<1%" if text == "0%" and share > 0 else text

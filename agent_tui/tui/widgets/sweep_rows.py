@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent_tui.files import shown_path
-from agent_tui.model.tuning import Phase, Progress, Row, SweepView
+from agent_tui.model.tuning import Phase, Progress, Row, SweepView, TestLoad
 from agent_tui.tui.widgets.advice_rows import advice_lines
 from agent_tui.tui.widgets.bars import Group, group_bars
 from agent_tui.tui.widgets.live_rows import cut, load_text, plain, warning_lines
@@ -49,7 +49,7 @@ class Column:
 def _ms(value: float | None) -> str:
     if value is None:
         return NONE
-    return f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
+    return f"{value:.1f}" if value < 99.95 else grouped(value)
 
 
 def _percent(share: float | None) -> str:
@@ -76,7 +76,7 @@ def _since(view: SweepView, row: Row) -> str:
     old = next((each for each in view.before.rows if each.num_idle_processes == row.num_idle_processes), None)
     if old is None or old.p95_ms is None or row.p95_ms is None:
         return NONE
-    return f"{row.p95_ms - old.p95_ms:+.1f}"
+    return f"{row.p95_ms - old.p95_ms:+.1f}".replace("-", "−")
 
 
 def _model(view: SweepView, row: Row) -> str:
@@ -107,9 +107,9 @@ COLUMNS: tuple[Column, ...] = (
     Column("Δp95 before", 11, 6, _since, lambda view: view.before is not None),
     Column("warm %", 6, 0, lambda _, row: _percent(row.warm_hit_rate)),
     Column("model %", 7, 7, _model),
-    Column("CPU %", 5, 3, lambda _, row: _percent(row.machine_cpu)),
-    Column("USS MB", 6, 0, lambda _, row: _mb(row, row.idle_uss_mb)),
-    Column("PSS MB", 6, 1, lambda _, row: _mb(row, row.idle_pss_mb)),
+    Column("cpu %", 5, 3, lambda _, row: _percent(row.machine_cpu)),
+    Column("uss MB", 6, 0, lambda _, row: _mb(row, row.idle_uss_mb)),
+    Column("pss MB", 6, 1, lambda _, row: _mb(row, row.idle_pss_mb)),
     Column("refill ms", 9, 8, lambda _, row: _ms(row.refill_p50_ms)),
 )
 
@@ -149,13 +149,18 @@ SETTLE_S = 1.0
 """Estimated time until the pool is idle before a run, in s."""
 
 
+def run_s(load: TestLoad) -> float:
+    """Return roughly how long one run of a load takes, in s."""
+    return load.span_s + load.job_length_s + SETTLE_S
+
+
 def time_left(view: SweepView, now: float) -> str:
     """Return roughly how much longer the sweep will run; empty if unknown. `now` is in Unix seconds."""
     progress, load = view.progress, view.plan.load
     if not view.running or progress.phase in (Phase.RESTORING, Phase.DONE):
         return ""
     done = progress.run + progress.jobs / max(progress.jobs_of, 1)
-    each_s = load.span_s + load.job_length_s + SETTLE_S
+    each_s = run_s(load)
     if progress.run:  # as fast as the finished runs
         each_s = (now - view.result.started) / done
     return f"about {duration(math.ceil(max((progress.runs - done) * each_s, 1.0)))} left"
