@@ -12,7 +12,7 @@ from agent_tui.model import events as ev
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.confirm import Confirm
 from agent_tui.tui.screens.generations import GenerationsPage
-from agent_tui.tui.widgets.load_list import LoadList
+from agent_tui.tui.widgets.load_list import WHAT, LoadList
 from agent_tui.tui.widgets.load_rows import entries, fact_lines
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
@@ -323,3 +323,19 @@ async def test_hostile_names_causes_and_diffs_stay_text(size: tuple[int, int]) -
             await pilot.pause()
         assert app._exception is None
     assert "[bold]x[/]" in text(fact_lines(entries(engine.bus.state)[1], engine.bus.state, 0.0))
+
+
+async def test_a_narrow_table_keeps_what_matters_most() -> None:
+    engine = FakeEngine()
+    histories.stale(engine)
+    async with page_over(engine, (80, 24)) as (_, page, _pilot):
+        shown = {column.key: width for column, width in page.query_one(LoadList)._columns_shown}
+        assert set(shown) == {"gen", "state", "took", "running", WHAT}
+        assert shown[WHAT] >= 34
+        assert row(page, 1).split()[:4] == ["2", "●", "current", "54"]
+    engine = FakeEngine()
+    engine.publish(*(ready(number) for number in range(1, 4)))
+    async with page_over(engine, (80, 24)) as (_, page, _pilot):
+        shown = {column.key: width for column, width in page.query_one(LoadList)._columns_shown}
+        assert "running" not in shown, "no call runs"
+        assert "at" in shown

@@ -363,7 +363,7 @@ async def test_a_resize_keeps_following_and_drops_columns() -> None:
         await pilot.resize_terminal(44, 9)
         await pilot.pause()
         last = app.view.scrollable_content_region.height - 1
-        assert re.fullmatch(r" \d\d:\d\d:\d\d INFO  line 49 *", app.view.render_line(last).text)
+        assert re.fullmatch(r" \d\d:\d\d:\d\d I line 49 *", app.view.render_line(last).text)
         await pilot.resize_terminal(120, 30)
         await pilot.pause()
         last = app.view.scrollable_content_region.height - 1

@@ -26,6 +26,17 @@ def test_text_starts_after_the_columns(width: int) -> None:
         assert parts[-1] == ("hello", Role.TEXT)
 
 
+def test_narrow_panes_keep_room_for_the_text() -> None:
+    for width in range(52, 200):
+        assert width - columns(width).prefix >= 40, width
+    assert columns(100).millis
+    assert columns(80) == columns(72) == Columns(millis=False, aligned=False)
+    narrow = columns(62)
+    assert (narrow.level, narrow.owner) == (2, 8)
+    assert columns(58).owner == 0
+    assert [text for text, _ in row_parts(line(0, "hello"), 0, narrow)][2:4] == ["I", " "]
+
+
 def test_owners_are_short_and_sanitized() -> None:
     assert owner_of(line(0, process="p7")) == "p7"
     assert owner_of(line(0, job="AJ_k3Lm9QxTzW2a")) == "AJ_k3Lm9…"

@@ -19,12 +19,12 @@ COLUMNS = (
     Column("gen", 4, 0, 4, right=True),
     Column("state", 14, 0, 14),
     Column("at", 8, 4, 8),
-    Column("took", 7, 3, 8, right=True),
+    Column("took", 7, 2, 8, right=True),
     Column("start", 6, 5, 6, from_width=96),
-    Column("running", 15, 2, 30, grows=0),
+    Column("running", 8, 3, 30, grows=0),
     Column("what changed, or why it failed", 30, 0, 300, grows=0),
 )
-"""The columns in order. `running` has the jobs on that code."""
+"""The columns in order. `running` has the jobs on that code, and is there only while jobs run."""
 
 WHAT = COLUMNS[-1].key
 
@@ -129,7 +129,8 @@ class LoadList(Table[Entry]):
         self._chosen = self._placed = None if chosen is None else str(chosen)
 
     def columns_of(self, state: AppState) -> Sequence[Column]:
-        return COLUMNS
+        is_running = bool(state.live_jobs)
+        return [column for column in COLUMNS if is_running or column.key != "running"]
 
     def entries_of(self, state: AppState, order: Order) -> Mapping[str, Entry]:
         found = list(entries(state))

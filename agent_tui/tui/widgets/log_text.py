@@ -4,7 +4,7 @@ import json
 import math
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -27,8 +27,12 @@ from agent_tui.tui.widgets.text import clip, counted, one_line, pad
 WIDE, WIDE_OWNER = 100, 18
 """The width from which panes have all columns, and the cells of the owner there."""
 
-WITH_OWNER = 46
-"""The width from which panes name the owner."""
+TEXT_LEAST = 40
+"""Cells of the text that narrower panes keep free: columns become shorter, then the owner is dropped."""
+
+OWNER_LEAST = 8
+LEVEL, LETTER = 6, 2
+"""Cells of the level as a word and as a letter, each with a blank."""
 
 
 class Role(StrEnum):
@@ -72,19 +76,28 @@ class Columns:
     millis: bool = True
     owner: int = OWNER_WIDTH
     """Cells of the owner's name; 0 for none."""
+    level: int = LEVEL
     aligned: bool = True
 
     @property
     def prefix(self) -> int:
         """Width of the columns before the text, in cells."""
-        return 1 + (13 if self.millis else 9) + 6 + (self.owner + 2 if self.owner else 0)
+        return 1 + (13 if self.millis else 9) + self.level + (self.owner + 2 if self.owner else 0)
 
 
 def columns(width: int, *, wrap: bool = False) -> Columns:
-    """Return the columns for a width in cells; milliseconds are dropped first, then the owner."""
-    is_wide = width >= WIDE
-    owner = WIDE_OWNER if is_wide else OWNER_WIDTH if width >= WITH_OWNER else 0
-    return Columns(millis=is_wide, owner=owner, aligned=wrap or is_wide)
+    """Return the columns for a width in cells.
+
+    Narrow panes drop milliseconds, then all of the level but its first letter, then the end of the owner's
+    name, then the owner.
+    """
+    if width >= WIDE:
+        return Columns(owner=WIDE_OWNER)
+    for level, least in ((LEVEL, OWNER_WIDTH), (LETTER, OWNER_LEAST)):
+        bare = Columns(millis=False, owner=0, level=level, aligned=wrap)
+        if (room := width - TEXT_LEAST - bare.prefix - 2) >= least:
+            return replace(bare, owner=min(room, OWNER_WIDTH))
+    return replace(bare, level=LEVEL if width >= TEXT_LEAST + bare.prefix + LEVEL - LETTER else LETTER)
 
 
 def owner_of(line: LogLine, state: AppState | None = None) -> str:
@@ -144,11 +157,12 @@ def row_parts(
     if part:
         return [*mark, *_margin(line, number, start, layout, folded=folded), *body_parts]
     owner = pad(clip(owner_of(line, state), layout.owner), layout.owner + 2)
+    name = line.level.name[: layout.level - 1]
     return [
         *mark,
         (clock(line.ts, layout.millis) + " ", Role.TIME),
-        (line.level.name, word),
-        (" " * (6 - len(line.level.name)), Role.MARK),
+        (name, word),
+        (" " * (layout.level - len(name)), Role.MARK),
         *([(owner, Role.OWNER)] if layout.owner else []),
         *body_parts,
     ]
