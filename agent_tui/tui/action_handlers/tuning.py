@@ -1,7 +1,6 @@
 """The actions about test loads, sweeps, their advice, and the number of idle processes."""
 
 import asyncio
-import time
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -16,11 +15,10 @@ from agent_tui.tui.widgets.advice_rows import advice_text
 from agent_tui.tui.widgets.text import counted
 
 if TYPE_CHECKING:
+    from agent_tui.model.settings import SettingsView
     from agent_tui.tui.app import AgentTuiApp
 
 MAX_IDLE = 256
-LAG_S = 0.5
-"""Time after an answer in which the state may not have its effect yet, in s."""
 
 
 class TuningActions(Handlers):
@@ -29,8 +27,10 @@ class TuningActions(Handlers):
     def __init__(self, app: "AgentTuiApp") -> None:
         super().__init__(app)
         self._counting = asyncio.Lock()
-        self._asked, self._asked_until = 0, 0.0
-        """The last accepted idle count, from which keys count until then (monotonic time, in s)."""
+        self._accepted: list[int] = []
+        """The idle counts that were accepted, in order, and that the state may not show yet."""
+        self._seen: SettingsView | None = None
+        """The settings in the state at the last key."""
 
     last_load = FIRST_TEST_LOAD
     last_sweep = FIRST_SWEEP
@@ -45,7 +45,7 @@ class TuningActions(Handlers):
 
     async def sweep(self) -> None:
         self._check_free()
-        wish = await self.app.push_screen_wait(SweepForm(self.last_sweep))
+        wish = await self.app.push_screen_wait(SweepForm(self.last_sweep, len(self.app.state.live_jobs)))
         if wish is not None:
             self.last_sweep = wish
             jobs = wish.plan.load.jobs * len(wish.plan.counts) * wish.plan.repeat
@@ -96,11 +96,19 @@ class TuningActions(Handlers):
 
     async def _change_idle(self, by: int) -> None:
         async with self._counting:  # each key press changes the result of the previous one
-            shown = self.app.engine.state.settings.options.num_idle_processes
-            count = (self._asked if time.monotonic() < self._asked_until else shown) + by
-            if 0 <= count <= MAX_IDLE:
-                accepted = await self._set_idle(count)
-                self._asked, self._asked_until = count, time.monotonic() + LAG_S if accepted else 0.0
+            count = self._current_idle() + by
+            if 0 <= count <= MAX_IDLE and await self._set_idle(count):
+                self._accepted.append(count)
+
+    def _current_idle(self) -> int:
+        """Return the last accepted idle count, or the state's one if it shows that, or a later change."""
+        settings = self.app.engine.state.settings
+        shown = settings.options.num_idle_processes
+        if settings is not self._seen:
+            self._seen = settings
+            shows = shown in self._accepted
+            self._accepted = self._accepted[self._accepted.index(shown) + 1 :] if shows else []
+        return self._accepted[-1] if self._accepted else shown
 
     async def _set_idle(self, count: int) -> bool:
         if self.app.engine.state.tuning.sweeping:
