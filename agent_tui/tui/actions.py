@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
 
-from agent_tui.model.state import AppState
+from agent_tui.model.state import LIVE_PHASES, AppState, JobView
 from agent_tui.tui.widgets.command_bar import CommandBar
 from agent_tui.tui.widgets.log_pane import LogPane
 from agent_tui.tui.widgets.log_view import LogView
@@ -45,7 +45,53 @@ class Place(Enum):
     ANYWHERE = auto()
     PROCESSES = auto()
     """The process table, or the tabs for its selected row."""
+    TALK = auto()
+    """The conversation in the Talk tab, which is one of those tabs."""
     LOGS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class FooterContext:
+    """What decides which keys the footer offers: the state at `now` (Unix seconds), and the selected job."""
+
+    state: AppState
+    now: float
+    job: JobView | None
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the selected job is live and runs on an SDK, so that its code can be swapped and pinned."""
+        is_live = self.job is not None and self.job.phase in LIVE_PHASES
+        return is_live and self.state.generation.runtime != "native"
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the selected job is live and runs older code than new jobs."""
+        if self.job is None or self.job.phase not in LIVE_PHASES:
+            return False
+        return 0 < self.state.code_of(self.job) < self.state.generation.current
+
+    @property
+    def has_loaded(self) -> bool:
+        """Whether a save, reload, or rollback was loaded, or failed to load, a short time ago."""
+        loads = self.state.loads
+        return bool(loads) and loads[-1].number > 1 and self.now - loads[-1].ts < NEWS_S
+
+
+NEWS_S = 30.0
+"""How long after a load the footer offers the generations before other keys, in s."""
+
+
+def _generations_priority(context: FooterContext) -> int:
+    return 3 if context.has_loaded or context.is_stale else 10
+
+
+def _swap_priority(context: FooterContext) -> int | None:
+    return 3 if context.is_live and context.is_stale else None
+
+
+def _pin_priority(context: FooterContext) -> int | None:
+    return 6 if context.is_live else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +113,19 @@ class Action:
     """Where the focus must be for the footer to name it. The key works everywhere."""
     drop_priority: int = 0
     """In a footer that is too narrow, the label with the highest one is dropped first; 0 always stays."""
+    priority_of: Callable[[FooterContext], int | None] | None = None
+    """Return the drop priority where it depends on the selected job; None leaves the label out."""
     target: type[Widget] | None = None
     """The widget that acts, unless the focused one, or one around it, has an action of that name."""
-    takes_keys: bool = False
-    """Whether it moves the focus to an input: the next keys are text, even if they are already there."""
+    opens_page: bool = False
+    """Whether it opens a page, form, or dialog: the keys typed after it are for that."""
+
+    def footer_priority(self, context: FooterContext, focus: Place) -> int | None:
+        """Return the drop priority with the focus in that place; None if the footer does not name the key."""
+        around = {Place.ANYWHERE, focus} | ({Place.PROCESSES} if focus is Place.TALK else set())
+        if self.place not in around:
+            return None
+        return self.drop_priority if self.priority_of is None else self.priority_of(context)
 
     @property
     def shown_keys(self) -> str:
@@ -144,7 +199,7 @@ ACTIONS: tuple[Action, ...] = (
         "Start test jobs; a form asks for room, count, metadata, attributes, and job length.",
         "Test jobs",
         _serving,
-        takes_keys=True,
+        opens_page=True,
     ),
     Action(
         "copy_link",
@@ -166,7 +221,8 @@ ACTIONS: tuple[Action, ...] = (
         "end",
         ("x",),
         "End job",
-        "End the selected process's job gracefully. If people may be in its room, asks first.",
+        "End the selected process's job gracefully. If people may be in its room, or if it has a "
+        "conversation, asks first.",
         "Processes",
         footer="End",
         place=Place.PROCESSES,
@@ -189,6 +245,10 @@ ACTIONS: tuple[Action, ...] = (
         "Jobs",
         "List running and recently ended jobs. Enter on a job opens its page.",
         "Processes",
+        footer="Jobs",
+        place=Place.PROCESSES,
+        drop_priority=7,
+        opens_page=True,
     ),
     Action(
         "talk",
@@ -197,6 +257,7 @@ ACTIONS: tuple[Action, ...] = (
         "Show the conversation with the selected job's agent on a full page. Enter on a job shows it in the "
         "Talk tab; Enter again moves to the input line.",
         "Processes",
+        opens_page=True,
     ),
     Action(
         "interrupt",
@@ -204,6 +265,7 @@ ACTIONS: tuple[Action, ...] = (
         "Interrupt",
         "Cut off the reply of the agent in the Talk tab.",
         "Processes",
+        drop_priority=3,
         target=TalkPane,
     ),
     Action(
@@ -212,6 +274,9 @@ ACTIONS: tuple[Action, ...] = (
         "LLM context",
         "Show what the LLM of the session in the Talk tab will see: instructions, tools, and items.",
         "Processes",
+        footer="LLM context",
+        place=Place.TALK,
+        drop_priority=3,
         target=TalkPane,
     ),
     Action(
@@ -220,6 +285,7 @@ ACTIONS: tuple[Action, ...] = (
         "Breaches",
         "List memory warnings and limit events, and graph the memory of the selected entry's process.",
         "Processes",
+        opens_page=True,
     ),
     Action(
         "restart",
@@ -238,6 +304,9 @@ ACTIONS: tuple[Action, ...] = (
         "Give the sessions of the selected process's job the current code now, without a restart.",
         "Processes",
         _serving,
+        footer="Swap now",
+        place=Place.PROCESSES,
+        priority_of=_swap_priority,
     ),
     Action(
         "pin",
@@ -246,6 +315,9 @@ ACTIONS: tuple[Action, ...] = (
         "Pin the selected process's job to its current code, so that reloads leave it alone, or unpin it.",
         "Processes",
         _serving,
+        footer="Pin",
+        place=Place.PROCESSES,
+        priority_of=_pin_priority,
     ),
     Action(
         "sort",
@@ -253,6 +325,7 @@ ACTIONS: tuple[Action, ...] = (
         "Sort",
         "Sort the processes by the next column. A click on a column header sorts by that column.",
         "Processes",
+        drop_priority=9,
         target=Processes,
     ),
     Action(
@@ -281,6 +354,7 @@ ACTIONS: tuple[Action, ...] = (
         "Start many test jobs: a burst, a steady rate, Poisson arrivals, or a ramp. Shows their latencies.",
         "Tuning",
         _serving,
+        opens_page=True,
     ),
     Action(
         "sweep",
@@ -289,6 +363,7 @@ ACTIONS: tuple[Action, ...] = (
         "Measure the same test load with different numbers of idle processes, and recommend one.",
         "Tuning",
         _serving,
+        opens_page=True,
     ),
     Action(
         "tuning",
@@ -298,6 +373,7 @@ ACTIONS: tuple[Action, ...] = (
         "Tuning",
         footer="Tuning",
         drop_priority=9,
+        opens_page=True,
     ),
     Action(
         "apply_advice",
@@ -333,7 +409,6 @@ ACTIONS: tuple[Action, ...] = (
         "In a list, show only the rows that contain the text you type.",
         "Logs",
         footer="Find",
-        takes_keys=True,
         drop_priority=3,
         target=LogPane,
     ),
@@ -387,7 +462,7 @@ ACTIONS: tuple[Action, ...] = (
         "macOS Terminal).",
         "Logs",
         footer="Copy",
-        drop_priority=7,
+        drop_priority=8,
         target=Processes,
     ),
     Action(
@@ -396,6 +471,7 @@ ACTIONS: tuple[Action, ...] = (
         "Save log…",
         "Save the log lines shown to a file, as text or as JSON lines (.jsonl).",
         "Logs",
+        opens_page=True,
     ),
     Action(
         "level",
@@ -443,7 +519,8 @@ ACTIONS: tuple[Action, ...] = (
         "Compare or roll back there.",
         "Agent",
         footer="Generations",
-        drop_priority=10,
+        priority_of=_generations_priority,
+        opens_page=True,
     ),
     Action(
         "close_trouble",
@@ -467,6 +544,7 @@ ACTIONS: tuple[Action, ...] = (
         "Worker",
         "Show the worker's registration: server, region, reconnects, load, offers, and addresses.",
         "General",
+        opens_page=True,
     ),
     Action(
         "options",
@@ -557,6 +635,7 @@ ACTIONS: tuple[Action, ...] = (
         "General",
         footer="Options",
         drop_priority=6,
+        opens_page=True,
     ),
     Action(
         "picture",
@@ -572,12 +651,19 @@ ACTIONS: tuple[Action, ...] = (
         "Type a command: :gen 5, :rollback 5, :job demo-4, :level debug, :set numIdleProcesses 3, or an "
         "action's name. Tab completes it; ↑ brings back the last one.",
         "General",
-        takes_keys=True,
         footer="Command",
         drop_priority=4,
         target=CommandBar,
     ),
-    Action("help", ("question_mark",), "Help", "Show all keys.", "General", footer="Help"),
+    Action(
+        "help",
+        ("question_mark",),
+        "Help",
+        "Show all keys.",
+        "General",
+        footer="Help",
+        opens_page=True,
+    ),
     Action(
         "drain",
         ("Q",),

@@ -33,9 +33,10 @@ from agent_tui.model.requests import ReadLogs
 from agent_tui.model.settings import DEFAULTS
 from agent_tui.model.state import AppState
 from agent_tui.options.declare import ServerOptions
-from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider, ActionRequested, Place
+from agent_tui.tui.actions import ACTIONS, BY_NAME, ActionProvider, ActionRequested, FooterContext, Place
 from agent_tui.tui.command_line import completions, describe
 from agent_tui.tui.compositor import with_rows
+from agent_tui.tui.key_queue import KeyQueue
 from agent_tui.tui.preferences import DARK, OWN_THEMES, Preferences, default_exports, remapped
 from agent_tui.tui.screens.page import FULL, Follower
 from agent_tui.tui.summary import summary
@@ -77,6 +78,9 @@ CONTROL_CHARACTERS = ControlCharacters()
 SIGNAL_COLORS = ("text-error", "text-warning", "text-success", "error", "warning")
 """The theme's variables that repeat a sign in color."""
 
+OPEN_WITHIN_S = 1.0
+"""The longest time that keys wait for a page to open, in s."""
+
 NOTICES = 50
 WIDGET_KEY = 2
 """The drop priority of the focused widget's own keys in the footer."""
@@ -116,8 +120,8 @@ class AgentTuiApp(App[int]):
             action.footer or action.title,
             show=bool(action.footer) and key == action.keys[0],
             tooltip=action.help,
-            # Also while another widget or a page has the focus; and before the keys that were typed after it.
-            priority=(key.startswith(("ctrl+", "f1")) and key not in SHARED_KEYS) or action.takes_keys,
+            # Also while another widget or a page has the focus.
+            priority=key.startswith(("ctrl+", "f1")) and key not in SHARED_KEYS,
             id=action.name,
         )
         for action in ACTIONS
@@ -174,7 +178,7 @@ class AgentTuiApp(App[int]):
         self.killing = False
         """Whether a forced stop was requested; the next `quit` exits without waiting."""
         self._exit_process = exit_process
-        self._enabled: tuple[bool, ...] = ()
+        self._offered: tuple[tuple[bool, int | None], ...] = ()
         self._shown_settings = DEFAULTS
         self._reading_logs: Worker[None] | None = None
         self._panels: dict[type[Widget], Widget] = {}
@@ -183,6 +187,7 @@ class AgentTuiApp(App[int]):
         self.notices: deque[Notice] = deque(maxlen=NOTICES)
         """The last notices; the status line shows the newest."""
         self._talk_stream = TalkStream(self)
+        self._key_queue = KeyQueue(self, self._pass_on)
         self._ticks = 0
         self._settling = 0
 
@@ -312,11 +317,20 @@ class AgentTuiApp(App[int]):
                 return  # the store has evicted all of them
 
     def _refresh_keys(self) -> None:
-        """Rebuild the footer if the enabled actions changed; it costs a layout."""
-        enabled = tuple(action.enabled(self.state) for action in ACTIONS)
-        if enabled != self._enabled:
-            self._enabled = enabled
+        """Rebuild the footer if the actions that it offers changed; it costs a layout."""
+        context = self._footer_context
+        offered = tuple(
+            (action.enabled(self.state), action.footer_priority(context, action.place)) for action in ACTIONS
+        )
+        if offered != self._offered:
+            self._offered = offered
             self.refresh_bindings()
+
+    @property
+    def _footer_context(self) -> FooterContext:
+        process = self.panel(Processes).selected
+        job = self.state.jobs.get(process.job_id or "") if process is not None else None
+        return FooterContext(self.state, self.now(), job)
 
     def _paint(self) -> None:
         """Paint the engine's state if it changed since the last paint."""
@@ -329,8 +343,8 @@ class AgentTuiApp(App[int]):
         if not changed and self._settling != 0 and self._ticks % CLOCK_TICKS:
             return  # nothing to paint
         self.show()
+        self._refresh_keys()
         if changed:
-            self._refresh_keys()
             self._notify_lost(before)
             self._notify_tuned(before)
             self._notify_loaded(before)
@@ -447,14 +461,25 @@ class AgentTuiApp(App[int]):
             return WIDGET_KEY
         if isinstance(self.screen_stack[0].focused, Input):
             return None  # there, its key is text
-        in_logs = self.panel(LogPane).has_focus_within
-        if action.place is (Place.PROCESSES if in_logs else Place.LOGS):
-            return None
-        return action.drop_priority
+        return action.footer_priority(self._footer_context, self._place)
+
+    @property
+    def _place(self) -> Place:
+        """The part of the dashboard that has the focus; the process table also stands for all other parts."""
+        focused: dict[Place, type[Widget]] = {Place.LOGS: LogPane, Place.TALK: TalkPane}
+        found = (place for place, kind in focused.items() if self.panel(kind).has_focus_within)
+        return next(found, Place.PROCESSES)
 
     # -- actions ---------------------------------------------------------------------------------------
 
     async def on_event(self, event: events.Event) -> None:
+        if isinstance(event, (events.Key, events.Paste)) and not event.is_forwarded:
+            await self._key_queue.add(event)
+        else:
+            await super().on_event(event)
+
+    async def _pass_on(self, event: events.Event) -> None:
+        """Pass a key to the focused widget."""
         if isinstance(event, events.Key) and not isinstance(self.focused, Input):
             other = self.moves.get(event.key)
             event = event if other is None else events.Key(other, None)
@@ -463,8 +488,6 @@ class AgentTuiApp(App[int]):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "act" and parameters:
             named = BY_NAME[str(parameters[0])]
-            if named.takes_keys and (isinstance(self.focused, Input) or len(self.screen_stack) > 1):
-                return False  # there it is text, or a key of the page
             if named.name == "close_trouble" and self.panel(StartPane).own:
                 return True  # a problem of the screen itself, which the state does not have
             return True if named.enabled(self.state) else None
@@ -473,10 +496,27 @@ class AgentTuiApp(App[int]):
     async def action_act(self, name: str) -> None:
         """Run an action of the registry, in the background if it may wait."""
         action = BY_NAME[name]
-        if action.target is not None or (action.takes_keys and self._engine is not None):
+        if action.target is not None:
             await self._guarded(lambda: self.act(name))
+            return
+        if action.opens_page:
+            await self._open_page(name)
         else:
             self._do(name)
+
+    async def _open_page(self, name: str) -> None:
+        """Run an action, and wait until its page can take keys or the action ends; the next keys wait."""
+        below, settled = self.screen, asyncio.Event()
+        self.screen_change_signal.subscribe(self, lambda _: settled.set(), immediate=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(OPEN_WITHIN_S):
+                self._do(name, settled.set)
+                await settled.wait()
+                if self.screen is not below:
+                    focused = asyncio.Event()
+                    self.screen.call_later(focused.set)  # after it is mounted and has set the focus
+                    await focused.wait()
+        self.screen_change_signal.unsubscribe(self)
 
     async def act(self, name: str) -> None:
         """Run an action of the registry to its end."""
@@ -491,8 +531,14 @@ class AgentTuiApp(App[int]):
             self.panel(SplitBody).reveal(self.panel(LogPane))
         await self.run_action(name, receiver)
 
-    def _do(self, name: str) -> None:
-        self.run_worker(self._guarded(lambda: self.act(name)), group="actions", exclusive=False)
+    def _do(self, name: str, then: Callable[[], object] = lambda: None) -> None:
+        """Run an action in the background, then call `then`."""
+
+        async def run() -> None:
+            await self._guarded(lambda: self.act(name))
+            then()
+
+        self.run_worker(run(), group="actions", exclusive=False)
 
     async def _guarded(self, act: Callable[[], Awaitable[object]]) -> None:
         try:
@@ -513,6 +559,7 @@ class AgentTuiApp(App[int]):
     @on(Processes.RowHighlighted)
     def row_selected(self) -> None:
         self.panel(Detail).show(self.state, self.now(), self.panel(Processes).selected_entry)
+        self._refresh_keys()
 
     @on(Detail.TabClicked)
     def tab_clicked(self, event: Detail.TabClicked) -> None:
@@ -537,7 +584,7 @@ class AgentTuiApp(App[int]):
 
     @on(Processes.JobRequested)
     def job_requested(self, event: Processes.JobRequested) -> None:
-        self.run_worker(self._guarded(lambda: self.action_handlers.talk_to(event.job_id)), group="actions")
+        self.action_handlers.talk_to(event.job_id)  # at once: the next keys may be for the input
 
     @on(Processes.DispatchRequested)
     def dispatch_requested(self, event: Processes.DispatchRequested) -> None:

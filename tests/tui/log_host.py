@@ -30,7 +30,7 @@ class Host(App[None]):
     """A log pane over a small store, with the keys of the app's registry."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(key, f"act({action.name!r})", priority=action.takes_keys)
+        Binding(key, f"act({action.name!r})")
         for action in ACTIONS
         if action.target in (LogPane, LogView) or action.name in ("copy_lines", "export_logs")
         for key in action.keys

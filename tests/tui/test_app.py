@@ -5,13 +5,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from rich.cells import cell_len
 from textual import events
 from textual.pilot import Pilot
 
 from agent_tui.model import commands as cmd
 from agent_tui.model import events as ev
-from agent_tui.tui.actions import ACTIONS, Action
+from agent_tui.tui.actions import ACTIONS, NEWS_S, Action
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.confirm import QuitQuestion
 from agent_tui.tui.screens.job import JobPage
@@ -134,15 +135,60 @@ async def test_the_footer_names_the_keys_of_the_focused_panel() -> None:
         await pilot.press("3")
         await until(lambda: str(bar.render()) != processes)
         logs = str(bar.render())
-        for key in ("Talk", "x End", "R Restart", "s Stacks"):
+        for key in ("Talk", "x End", "R Restart", "s Stacks", "j Jobs", "P Pin", "/ Filter"):
             assert key in processes
             assert key not in logs
-        for key in ("f Follow", "F Filter", "z Fold"):
+        for key in ("f Follow", "F Filter", "z Fold", "/ Find"):
             assert key in logs
             assert key not in processes
-        for key in ("d Dispatch", "/ Find", ": Command", "? Help", "q Quit"):
+        for key in ("d Dispatch", ": Command", "? Help", "q Quit"):
             assert key in processes
             assert key in logs
+
+
+async def test_the_footer_names_swap_and_generations_where_they_apply() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with screen(engine, (80, 24)) as (app, pilot):
+
+        def footer() -> str:
+            return str(app.query_one(KeyBar).render())
+
+        assert "g Generations" not in footer(), "nothing was loaded since the start"
+        assert "U Swap now" not in footer(), "the call is on the current code"
+        engine.publish(replace(histories.READY, generation=2))
+        await painted(app, engine, pilot)
+        await until(lambda: "U Swap now" in footer() and "g Generations" in footer())
+        engine.clock.advance(NEWS_S)
+        await pilot.press("end")
+        await until(lambda: "U Swap now" not in footer() and "g Generations" not in footer())
+        await pilot.press("home")
+        await until(lambda: "g Generations" in footer())
+
+
+async def test_native_files_have_no_code_to_swap() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    engine.publish(replace(histories.READY, generation=2, runtime="native"))
+    async with screen(engine, (160, 40)) as (app, _):
+        footer = str(app.query_one(KeyBar).render())
+        assert "x End" in footer
+        assert "U Swap now" not in footer
+        assert "P Pin" not in footer
+
+
+async def test_the_footer_names_the_context_of_the_llm_in_a_conversation() -> None:
+    engine = FakeEngine()
+    histories.talk(engine)
+    async with screen(engine, (80, 24)) as (app, pilot):
+
+        def footer() -> str:
+            return str(app.query_one(KeyBar).render())
+
+        assert "I LLM context" not in footer()
+        await pilot.press("2")
+        await until(lambda: "I LLM context" in footer())
+        assert "^g Interrupt" in footer()
 
 
 async def test_a_narrow_footer_keeps_the_most_important_keys() -> None:

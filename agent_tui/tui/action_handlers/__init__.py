@@ -47,7 +47,7 @@ from agent_tui.tui.widgets.splits import SplitBody
 from agent_tui.tui.widgets.start_pane import StartPane
 from agent_tui.tui.widgets.talk_notes import no_calls
 from agent_tui.tui.widgets.talk_pane import TalkPane
-from agent_tui.tui.widgets.text import one_line, project_path
+from agent_tui.tui.widgets.text import counted, one_line, project_path
 
 if TYPE_CHECKING:
     from agent_tui.tui.app import AgentTuiApp
@@ -97,14 +97,12 @@ class ActionHandlers(Handlers):
         return False
 
     async def dispatch_form(self) -> None:
-        """Open the form. It has the focus once this returns, because the next keys may already be there."""
-        if self._can_dispatch():
-            await self.app.push_screen(DispatchForm(self.last_dispatch), self._dispatch_form_closed)
-
-    def _dispatch_form_closed(self, command: cmd.Dispatch | None) -> None:
+        if not self._can_dispatch():
+            return
+        command = await self.app.push_screen_wait(DispatchForm(self.last_dispatch))
         if command is not None:
             self.last_dispatch = command
-            self.app.run_worker(self.make(command), group="actions")
+            await self.make(command)
 
     async def make(self, command: cmd.Dispatch) -> bool:
         """Start test jobs, and return whether they were; on a remote server the user is asked first."""
@@ -186,17 +184,24 @@ class ActionHandlers(Handlers):
         return None if process is None else process.job_id
 
     async def _confirmed(self, what: str, job_id: str | None) -> JobView | None:
-        """Return the job if it is live and the user confirms; asks only if people may be in its room.
+        """Return the job if it is live and the user confirms.
 
-        `what` is the verb of the question. Raises UserError if there is no live job.
+        Ask only if people may be in its room, or have typed to its agent. `what` is the verb of the question.
+        Raises UserError if there is no live job.
         """
         state = self.app.state
         job = self._live_job(job_id)
-        has_media = state.server is not None and state.server.media
-        question = Confirm(f"{what} job {job.id} in room {job.room}?", "People may be in the room.")
-        if has_media and not await self.app.push_screen_wait(question):
-            return None
-        return job
+        turns = sum(
+            turn.number > 0
+            for session in state.sessions.values()
+            if session.job_id == job.id
+            for turn in session.turns
+        )
+        why = "People may be in the room." if state.server is not None and state.server.media else ""
+        if not why and turns:
+            why = f"Its conversation ({counted(turns, 'turn')}) ends."
+        question = Confirm(f"{what} job {job.id} in room {job.room}?", why)
+        return job if not why or await self.app.push_screen_wait(question) else None
 
     async def stacks(self) -> None:
         process = self.app.panel(Processes).selected
@@ -235,7 +240,7 @@ class ActionHandlers(Handlers):
             return f"it ended before it had a call: {one_line(process.reason or 'no reason given')}"
         return f"{process.state}: it has no call yet · {no_calls(self.app.state) or 'd starts a test job'}"
 
-    async def talk_to(self, job_id: str | None) -> None:
+    def talk_to(self, job_id: str | None) -> None:
         """Open the Talk tab; if it is open, move the focus into it. Without a job, open the Job tab."""
         if job_id is None:
             self._open_tab(Tab.JOB)

@@ -41,6 +41,7 @@ class TalkPage(Follower, Page[None]):
         self._page_context, self._job_id = context, job_id
         self._pane = TalkPane(context.limits)
         self._none = Static(id="talk-none", markup=False)
+        self.set_class(bool(sessions_of(job_id, context.state())), "-talking")
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="page-box") as box:
@@ -53,7 +54,7 @@ class TalkPage(Follower, Page[None]):
 
     def on_mount(self) -> None:
         self.show(self._page_context.state(), self._page_context.now())
-        self.call_after_refresh(self._focus)
+        self._focus()  # at once: the next keys may already be there
 
     def _focus(self) -> None:
         if self.has_class("-talking"):

@@ -99,15 +99,18 @@ class TalkInput(Input):
         self.cursor_position = len(text)
 
     def _on_paste(self, event: events.Paste) -> None:
+        self.paste(event.text)
+        event.prevent_default()
+        event.stop()
+
+    def paste(self, pasted: str) -> None:
         """Insert all lines, not only the first."""
-        lines = printable(event.text).strip("\n").split("\n")
+        lines = printable(pasted).strip("\n").split("\n")
         text = NEWLINE.join(line.rstrip() for line in lines)
         if self.selection.is_empty:
             self.insert_text_at_cursor(text)
         else:
             self.replace(text, *self.selection)
-        event.prevent_default()
-        event.stop()
 
     def action_leave(self) -> None:
         self.post_message(self.Left())

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -69,7 +69,7 @@ class TalkPane(Vertical):
         Binding("left", "switch(-1)", "Previous session", show=False),
         Binding("right", "switch(1)", "Next session", show=False),
         Binding("y", "copy_lines", "Copy", show=False, id="copy_lines"),
-        Binding("I", "inspect", "Context", show=False, id="inspect"),
+        Binding("I", "inspect", "LLM context", id="inspect"),
         Binding("X", "save", "Save", show=False, id="export_logs"),
     ]
 
@@ -239,6 +239,13 @@ class TalkPane(Vertical):
             return
         self.view.follow = True
         self.post_message(self.Said(self, cmd.Say(session.job_id, event.text, session.number)))
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Paste into the input line, although the conversation has the focus."""
+        if self._session is not None and self._session.ended_at is None and not self._find.is_open:
+            event.stop()
+            self.type()
+            self.input.paste(event.text)
 
     @on(TalkInput.PageRequested)
     def _paged(self, event: TalkInput.PageRequested) -> None:
