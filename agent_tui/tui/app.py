@@ -355,9 +355,7 @@ class AgentTuiApp(App[int]):
             self._show_first_talk(next(iter(self.state.sessions.values())).job_id)
         if self._first_dispatch and self.state.is_ready_for_tests(self.in_force.num_idle_processes):
             count, self._first_dispatch = self._first_dispatch, 0
-            self.run_worker(
-                self._guarded(lambda: self.action_handlers.make(cmd.Dispatch(count))), group="actions"
-            )
+            self._in_background(lambda: self.action_handlers.make(cmd.Dispatch(count)))
 
     def _show_first_talk(self, job_id: str) -> None:
         """Select the job's process and, unless the user has moved the focus, start to type to its agent."""
@@ -535,10 +533,16 @@ class AgentTuiApp(App[int]):
         """Run an action in the background, then call `then`."""
 
         async def run() -> None:
-            await self._guarded(lambda: self.act(name))
-            then()
+            try:
+                await self.act(name)
+            finally:
+                then()
 
-        self.run_worker(run(), group="actions", exclusive=False)
+        self._in_background(run)
+
+    def _in_background(self, act: Callable[[], Awaitable[object]]) -> None:
+        """Run what may wait for an answer; a UserError becomes a notice."""
+        self.run_worker(self._guarded(act), group="actions")
 
     async def _guarded(self, act: Callable[[], Awaitable[object]]) -> None:
         try:
@@ -567,20 +571,20 @@ class AgentTuiApp(App[int]):
 
     @on(CommandBar.Entered)
     def command_entered(self, event: CommandBar.Entered) -> None:
-        self.run_worker(self._guarded(lambda: self.action_handlers.run_command(event.text)), group="actions")
+        self._in_background(lambda: self.action_handlers.run_command(event.text))
 
     @on(Listing.CopyRequested)
     def copy_requested(self, event: Listing.CopyRequested) -> None:
-        self.run_worker(self._guarded(lambda: self.action_handlers.copy(event.facts)), group="actions")
+        self._in_background(lambda: self.action_handlers.copy(event.facts))
 
     @on(Breaches.OptionSelected, "Breaches")
     def breach_opened(self, event: Breaches.OptionSelected) -> None:
         key = self.panel(Breaches).key_at(event.option_index)
-        self.run_worker(self._guarded(lambda: self.action_handlers.open_breaches(key)), group="actions")
+        self._in_background(lambda: self.action_handlers.breaches(key))
 
     @on(Processes.EndRequested)
     def end_requested(self, event: Processes.EndRequested) -> None:
-        self.run_worker(self._guarded(lambda: self.action_handlers.end_job(event.job_id)), group="actions")
+        self._in_background(lambda: self.action_handlers.end_job(event.job_id))
 
     @on(Processes.JobRequested)
     def job_requested(self, event: Processes.JobRequested) -> None:
@@ -588,25 +592,23 @@ class AgentTuiApp(App[int]):
 
     @on(Processes.DispatchRequested)
     def dispatch_requested(self, event: Processes.DispatchRequested) -> None:
-        self.run_worker(self._guarded(lambda: self.action_handlers.open_dispatch(event.key)), group="actions")
+        self._in_background(lambda: self.action_handlers.open_dispatch(event.key))
 
     @on(TalkPane.Said)
     def said(self, event: TalkPane.Said) -> None:
-        self.run_worker(self._guarded(lambda: self.action_handlers.say(event.pane, event.command)))
+        self._in_background(lambda: self.action_handlers.say(event.pane, event.command))
 
     @on(TalkPane.InterruptRequested)
     def interrupt_requested(self, event: TalkPane.InterruptRequested) -> None:
-        self.run_worker(self._guarded(lambda: self.ask(event.command, quiet=True)), group="actions")
+        self._in_background(lambda: self.ask(event.command, quiet=True))
 
     @on(TalkPane.ContextRequested)
     def context_requested(self, event: TalkPane.ContextRequested) -> None:
-        handlers = self.action_handlers
-        self.run_worker(self._guarded(lambda: handlers.open_context(event.command)), group="actions")
+        self._in_background(lambda: self.action_handlers.open_context(event.command))
 
     @on(TalkPane.SaveRequested)
     def save_requested(self, event: TalkPane.SaveRequested) -> None:
-        handlers = self.action_handlers
-        self.run_worker(self._guarded(lambda: handlers.save_talk(event.session)), group="actions")
+        self._in_background(lambda: self.action_handlers.save_talk(event.session))
 
     @on(TalkPane.Left)
     def talk_left(self) -> None:

@@ -75,10 +75,7 @@ class ActionHandlers(Handlers):
 
     # -- test jobs ---------------------------------------------------------------------------------------
 
-    async def dispatch(self) -> None:
-        await self._dispatch_into("")
-
-    async def _dispatch_into(self, room: str) -> None:
+    async def dispatch(self, room: str = "") -> None:
         """Start a test job in that room, or in a new one, with the other values last entered in the form."""
         if self._can_dispatch():
             await self.make(replace(self.last_dispatch, room=room, count=1))
@@ -116,11 +113,9 @@ class ActionHandlers(Handlers):
             app.notify_line(f"dispatched to {result.text}{f' with {named}' if named else ''}")
         return result.ok
 
-    async def copy_link(self) -> None:
-        await self._copy_link_to(self._room())
-
-    async def _copy_link_to(self, room: str) -> None:
-        if (link := await self._link(room)) is None:
+    async def copy_link(self, room: str = "") -> None:
+        """Copy a link into that room, by default the last test job's."""
+        if (link := await self._link(room or self._room())) is None:
             return
         self.app.copy_to_clipboard(link.link)
         self.app.notify_line(f"copied a link to {link.room}; its token is valid for one hour")
@@ -292,10 +287,7 @@ class ActionHandlers(Handlers):
         self.app.saved("conversation", folder)
         self.app.notify_line(f"saved {project_path(str(path))}")
 
-    async def breaches(self) -> None:
-        await self.open_breaches()
-
-    async def open_breaches(self, chosen: str | None = None) -> None:
+    async def breaches(self, chosen: str | None = None) -> None:
         """Open the breaches page, with the breach of that key selected."""
         await self.app.push_screen_wait(BreachesPage(self.context, chosen))
 
@@ -303,7 +295,7 @@ class ActionHandlers(Handlers):
         """Copy one of these texts, which the user picks if there are several."""
         picked = await self.app.push_screen_wait(Pick("Copy", facts)) if len(facts) > 1 else next(iter(facts))
         if picked == JOIN_LINK:
-            await self._copy_link_to(facts["room"])
+            await self.copy_link(facts["room"])
         elif picked is not None:
             self.app.copy_to_clipboard(facts[picked])
             self.app.notify_line(f"copied {picked}: {facts[picked]}")
@@ -332,10 +324,7 @@ class ActionHandlers(Handlers):
     async def pause(self) -> None:
         await self.app.ask(cmd.PauseWatching(not self.app.state.watching.paused))
 
-    async def generations(self) -> None:
-        await self._open_generations()
-
-    async def _open_generations(self, number: int | None = None) -> None:
+    async def generations(self, number: int | None = None) -> None:
         """Open the page at that generation. Raise UserError if it is not listed."""
         loads = [load.number for load in self.app.state.loads]
         if number is not None and number not in loads:
@@ -446,13 +435,13 @@ class ActionHandlers(Handlers):
         typed = parse(text)
         match typed.verb:
             case "gen":
-                await self._open_generations(typed.number)
+                await self.generations(typed.number)
             case "rollback":
                 await self.app.ask(cmd.RollBack(typed.number))
             case "job" if typed.arguments:
                 await self.open(find_job(typed.arguments[0], self.app.state.jobs).id)
             case "dispatch" if typed.arguments:
-                await self._dispatch_into(typed.arguments[0])
+                await self.dispatch(typed.arguments[0])
             case "level" if typed.arguments:
                 await self._set("logLevel", typed.arguments[0])
             case "set":
