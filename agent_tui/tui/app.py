@@ -587,8 +587,9 @@ class AgentTuiApp(App[int]):
         self._in_background(lambda: self.action_handlers.end_job(event.job_id))
 
     @on(Processes.JobRequested)
-    def job_requested(self, event: Processes.JobRequested) -> None:
-        self.action_handlers.talk_to(event.job_id)  # at once: the next keys may be for the input
+    async def job_requested(self, event: Processes.JobRequested) -> None:
+        # At once: the next keys may be for the input.
+        await self._guarded(lambda: self.action_handlers.talk_to(event.job_id))
 
     @on(Processes.DispatchRequested)
     def dispatch_requested(self, event: Processes.DispatchRequested) -> None:

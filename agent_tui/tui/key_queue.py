@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 STUCK_S = 1.0
 """After this time, in s, the next key no longer waits for the effect of the last one."""
 
+URGENT = "ctrl+c"
+"""The key that quits; it waits for nothing."""
+
 
 class KeyQueue:
     """The keys (and pasted texts) that wait for the effect of the one before.
@@ -34,6 +37,9 @@ class KeyQueue:
 
     async def add(self, event: events.Event) -> None:
         """Pass the key on when the keys before it have had their effects; call it in the app's pump."""
+        if isinstance(event, events.Key) and event.key == URGENT:
+            await self._pass_on(event)
+            return
         self._waiting.append(event)
         if self._busy_since is None or time.monotonic() - self._busy_since > STUCK_S:
             await self._next()

@@ -1,5 +1,7 @@
 """Keys that are typed faster than they take effect: each goes to where the focus is after the one before."""
 
+import asyncio
+
 import pytest
 from textual import events
 from textual.widgets import Input
@@ -103,3 +105,17 @@ async def test_text_pasted_into_a_conversation_goes_to_its_input() -> None:
         field = app.query_one(TalkInput)
         await until(lambda: field.has_focus and field.value == "quit↵now")
         assert engine.commands == []
+
+
+async def test_ctrl_c_does_not_wait_for_a_key_that_hangs() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    app = app_over(engine, AgentTuiApp)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await painted(app, engine, pilot)
+        hangs, table = asyncio.Event(), app.query_one(Processes)
+        table.call_later(hangs.wait)  # as a handler that waits for something
+        type_at_once(app, "down", "l", "ctrl+c")
+        await until(lambda: engine.commands == [cmd.Stop("quit", False)])
+        hangs.set()
+    await app.ended()

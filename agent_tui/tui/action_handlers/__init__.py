@@ -235,7 +235,7 @@ class ActionHandlers(Handlers):
             return f"it ended before it had a call: {one_line(process.reason or 'no reason given')}"
         return f"{process.state}: it has no call yet · {no_calls(self.app.state) or 'd starts a test job'}"
 
-    def talk_to(self, job_id: str | None) -> None:
+    async def talk_to(self, job_id: str | None) -> None:
         """Open the Talk tab; if it is open, move the focus into it. Without a job, open the Job tab."""
         if job_id is None:
             self._open_tab(Tab.JOB)
