@@ -168,4 +168,4 @@ async def test_the_footer_of_a_list_starts_with_its_own_key() -> None:
         await pilot.pause()
         words = str(app.query_one(KeyBar).render()).split()
         assert words[1] == "Talk"
-        assert words.index("Filter") < words.index("Copy") < words.index("Quit")
+        assert words.index("Dispatch") < words.index("Filter") < words.index("Quit")
