@@ -97,7 +97,7 @@ async def test_digits_and_brackets_switch_between_a_load_and_a_sweep() -> None:
         assert "Tabs" not in footer(app)
         await pilot.press("2")
         measured(engine)
-        await until(lambda: title(app) == "1 Sweep")
+        await until(lambda: title(app) == "Sweep")
         engine.publish(ev.TestLoadChanged(LOAD))
         await until(lambda: title(app) == "1 Test load  2 Sweep")
         assert selected(app) == "1 Test load"

@@ -108,9 +108,10 @@ class TabbedPage(Page[None]):
         """Select a tab."""
 
     def tab_title(self) -> Content:
-        """Return the tabs with their digits."""
-        named = {id: f"{number} {name}" for number, (id, name) in enumerate(self.tabs().items(), 1)}
-        return tab_title(named, self.tab)
+        """Return the tabs with their digits; a single one has none."""
+        tabs = self.tabs()
+        named = {id: f"{number} {name}" for number, (id, name) in enumerate(tabs.items(), 1)}
+        return tab_title(named if len(tabs) > 1 else tabs, self.tab)
 
     def action_tab(self, number: int) -> None:
         """Select the tab with that number, if there is one."""

@@ -211,7 +211,9 @@ class Detail(Vertical):
         return job_lines(entry, state, now, width, height, _lines_of(self._recent, entry))
 
     def _retitle(self) -> None:
-        named = "" if self._tab is Tab.OPTIONS else clip(entry_title(self._entry, self._state), MAX_NAME)
+        is_options = self._tab is Tab.OPTIONS and self.is_mounted
+        shown = self.query_one(OptionsPanel).note if is_options else entry_title(self._entry, self._state)
+        named = clip(shown, MAX_NAME)
         if (title := (self._tab, named)) == self._title:
             return
         self._title = title

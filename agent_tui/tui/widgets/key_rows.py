@@ -18,7 +18,7 @@ TITLE_WIDTH = 20
 KEYS_WIDTH = 17
 """Maximum width of the keys, in cells. Only the selected row shows longer ones in full."""
 
-MIN_HELP = 20
+MIN_HELP = 30
 """If the help of an action has less room than this, in cells, only the selected row shows it."""
 
 FOCUSED = "has the focus"

@@ -20,17 +20,13 @@ if TYPE_CHECKING:
 class OptionsPanel(VerticalScroll):
     """Live options can be edited here; the others are only shown."""
 
-    BORDER_TITLE = "Options"
     DEFAULT_CSS = """
     OptionsPanel {
         height: 1fr;
-        border: round $foreground 30%;
-        border-title-color: $foreground;
         padding: 0 1;
         scrollbar-gutter: stable;
         scrollbar-size-vertical: 1;
 
-        &:focus, &:focus-within { border: round $accent; }
         #options-fixed { height: auto; padding-right: 1; }
     }
     """
@@ -46,6 +42,8 @@ class OptionsPanel(VerticalScroll):
         super().__init__(id=id)
         self._rows: dict[str, LiveRow] = {}
         """By option name; created when the panel is first shown, because they are most of the first frame."""
+        self.note = ""
+        """How many options were edited on the screen; empty if none was."""
         self._fixed = Static("", id="options-fixed", markup=False)
         self._painted = Content()
         self._resolution: Resolution | None = None
@@ -81,7 +79,7 @@ class OptionsPanel(VerticalScroll):
         if "port" in self._rows:
             self._rows["port"].show_fact(f"listening on {self._http_url}" if self._http_url else "")
         count = edited(self._resolution)
-        self.border_title = f"Options · {count} edited" if count else "Options"
+        self.note = f"{count} edited" if count else ""
         content = not_live(self._resolution)
         if not content.is_same(self._painted):
             self._painted = content
