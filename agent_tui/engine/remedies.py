@@ -1,7 +1,7 @@
 """Adds what to do to events about failures: the variable to set and where, or the command to run."""
 
-import itertools
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +14,24 @@ from agent_tui.model import events as ev
 from agent_tui.model import session_events as se
 from agent_tui.model.failures import INFERENCE, INFERENCE_NAMES, KEYS, Failure, FailureKind, failure_in_code
 from agent_tui.options.envfiles import Environment, agent_folder
+from agent_tui.reading import read_start
+from agent_tui.runtimes.imports import imports_of
 from agent_tui.runtimes.install import install_command
+from agent_tui.runtimes.node.imports import imports_of as node_imports_of
+
+MOST_BYTES = 2**18
+"""The most of a file that is read."""
 
 MOST_LINES = 40
 """The most lines of one import statement that are read."""
 
 OWN_PROJECT = f"{INFERENCE} needs a project of LiveKit Cloud"
 """The key of a local server is no project's."""
+
+NEED_KEYS = frozenset(KEYS) - {"azure", "google"}
+"""The plugins that accept nothing else in place of their key."""
+
+_PLUGIN = re.compile(r"(?:livekit\.plugins\.|@livekit/agents-plugin-)([\w-]+)")
 
 RESTARTS = "R restarts a call with it"
 """A running call keeps the environment that it started with."""
@@ -55,13 +66,18 @@ def _load_failed(event: ev.GenerationFailed | ev.StartsFailing, place: Callable[
 
 def _code(file: str | None, line: int | None) -> str:
     """Return the line of a file that failed, and some lines after it, which may belong to it."""
-    if not file or not line or not os.path.isfile(file):  # noqa: PTH113  reading a FIFO would block
+    if not file or not line:
         return ""
+    lines = _start_of(file).decode(errors="replace").split("\n")
+    return "\n".join(lines[line - 1 : line - 1 + MOST_LINES])
+
+
+def _start_of(file: str | Path) -> bytes:
+    """Return the start of a file; nothing if it cannot be read."""
     try:
-        with open(file, encoding="utf-8", errors="replace") as source:  # noqa: PTH123
-            return "".join(itertools.islice(source, line - 1, line - 1 + MOST_LINES))
+        return read_start(file, MOST_BYTES)
     except (OSError, ValueError):
-        return ""
+        return b""
 
 
 def _job_ended(event: ev.JobEnded, place: Callable[[], Place]) -> ev.Event:
@@ -76,7 +92,17 @@ def _in_code(failure: Failure, place: Place, then: str) -> str:
     if failure.kind is FailureKind.MISSING_PACKAGE:
         command = install_command(place.agent, failure.names, place.python, place.cwd)
         return f"run {command}, {then}"
-    return _set(failure.names, place)
+    others = ", ".join(_missing_too(failure.names, place))
+    return _set(failure.names, place) + (f" (also not set: {others})" if others else "")
+
+
+def _missing_too(names: tuple[str, ...], place: Place) -> list[str]:
+    """Return the variables of the other plugins that the agent's file imports, if they are not set either."""
+    source = _start_of(place.agent)
+    imports = imports_of(source) if place.python else node_imports_of(source)
+    plugins = {found[1].replace("-", "_") for each in imports if (found := _PLUGIN.match(each.module))}
+    wanted = sorted(KEYS[plugin] for plugin in plugins & NEED_KEYS)
+    return [name for name in wanted if name not in names and not _has((name,), place)]
 
 
 def _set(names: tuple[str, ...], place: Place) -> str:

@@ -1,5 +1,6 @@
 """What to do about a failure: which variable, in which file, or which command."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,34 @@ def test_a_job_without_a_key_names_the_variable_and_the_file(tmp_path: Path) -> 
     event = with_remedy(failed(KEY, TRACE), lambda: place(tmp_path, env="A=1\n"))
     assert isinstance(event, ev.JobEnded)
     assert event.reason == "DEEPGRAM_API_KEY is not set: deepgram STT needs it"
+    assert event.todo == "set DEEPGRAM_API_KEY in .env, then save"
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        (
+            "agent.py",
+            "from livekit.plugins import (\n    deepgram,\n    google,\n    openai as o,\n    silero,\n)\n",
+        ),
+        (
+            "agent.mjs",
+            "import * as d from '@livekit/agents-plugin-deepgram';\n"
+            "import { LLM } from '@livekit/agents-plugin-openai';\n",
+        ),
+    ],
+)
+def test_the_keys_of_the_files_other_plugins_are_named_too(name: str, source: str, tmp_path: Path) -> None:
+    agent = tmp_path / name
+    agent.write_text(source)
+    here = replace(place(tmp_path, env="A=1\n"), agent=agent)
+    here = here if name.endswith(".py") else replace(here, python=None)
+    event = with_remedy(failed(KEY, TRACE), lambda: here)
+    assert isinstance(event, ev.JobEnded)
+    assert event.todo == "set DEEPGRAM_API_KEY in .env, then save (also not set: OPENAI_API_KEY)"
+    environment = read_environment(agent, tmp_path, {"OPENAI_API_KEY": "x"})
+    event = with_remedy(failed(KEY, TRACE), lambda: replace(here, environment=environment))
+    assert isinstance(event, ev.JobEnded)
     assert event.todo == "set DEEPGRAM_API_KEY in .env, then save"
 
 
