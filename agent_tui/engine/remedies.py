@@ -92,7 +92,7 @@ def _in_code(failure: Failure, place: Place, then: str) -> str:
     if failure.kind is FailureKind.MISSING_PACKAGE:
         command = install_command(place.agent, failure.names, place.python, place.cwd)
         return f"run {command}, {then}"
-    others = ", ".join(_missing_too(failure.names, place))
+    others = "" if _has(failure.names, place) else ", ".join(_missing_too(failure.names, place))
     return _set(failure.names, place) + (f" (also not set: {others})" if others else "")
 
 
@@ -107,6 +107,9 @@ def _missing_too(names: tuple[str, ...], place: Place) -> list[str]:
 
 def _set(names: tuple[str, ...], place: Place) -> str:
     """Return in which file to set variables: the environment file that wins over others, or a new one."""
+    if _has(names, place):  # set after the process started, or the code passes another value
+        where = " and ".join(place.environment.variables[name].where for name in names)
+        return f"{where} is set now: start another job, or check the value that the code passes"
     files = place.environment.files
     file = files[0] if files else agent_folder(place.agent) / ".env"
     what = f"set {' and '.join(names)} in {place.shown(file)}"
@@ -139,7 +142,9 @@ def _in_session(event: se.SessionFailed, place: Callable[[], Place]) -> str:
 
 
 def _has(names: tuple[str, ...], place: Place) -> bool:
-    return all(name in place.environment.variables for name in names)
+    """Return whether new processes get a value for each of these variables."""
+    given = (place.environment.variables.get(name) for name in names)
+    return all(each is not None and each.raw for each in given)
 
 
 def _check(name: str, provider: str, place: Place) -> str:

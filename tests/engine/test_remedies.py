@@ -74,6 +74,16 @@ def test_the_file_that_wins_is_named_and_a_new_one_if_there_is_none(tmp_path: Pa
     assert event.todo == "set DEEPGRAM_API_KEY in .env.local, then save"
 
 
+def test_a_variable_that_is_set_by_now_is_not_asked_for_again(tmp_path: Path) -> None:
+    event = with_remedy(failed(KEY), lambda: place(tmp_path, env="DEEPGRAM_API_KEY=\n"))
+    assert isinstance(event, ev.JobEnded)
+    assert event.todo == "set DEEPGRAM_API_KEY in .env, then save"
+    event = with_remedy(failed(KEY), lambda: place(tmp_path, env="DEEPGRAM_API_KEY=x\n"))
+    assert isinstance(event, ev.JobEnded)
+    now = "DEEPGRAM_API_KEY in .env:1 is set now"
+    assert event.todo == f"{now}: start another job, or check the value that the code passes"
+
+
 @pytest.mark.parametrize(
     "event", [failed("KeyError: 'room'"), failed(KEY, status=ev.JobStatus.SUCCESS), ev.Stopped("done")]
 )
@@ -104,7 +114,7 @@ def test_a_process_that_fails_to_start_names_what_its_prewarm_needs(tmp_path: Pa
     ("kind", "provider", "todo"),
     [
         (FailureKind.OTHER, "openai", ""),
-        (FailureKind.MISSING_KEY, "openai", f"set OPENAI_API_KEY in .env, then save; {RESTART}"),
+        (FailureKind.MISSING_KEY, "openai", f"set OTHER_API_KEY in .env, then save; {RESTART}"),
         (FailureKind.KEY_REFUSED, "openai", f"check OPENAI_API_KEY in .env:2, then save; {RESTART}"),
         (FailureKind.KEY_REFUSED, "groq", f"check GROQ_API_KEY, then save; {RESTART}"),
         (FailureKind.KEY_REFUSED, "", f"check the key of the provider; {RESTART}"),
@@ -127,7 +137,7 @@ def test_a_process_that_fails_to_start_names_what_its_prewarm_needs(tmp_path: Pa
 def test_a_failure_in_a_session_says_what_to_do(
     kind: FailureKind, provider: str, todo: str, tmp_path: Path
 ) -> None:
-    failure = se.SessionFailed("AJ_1", 1, "llm", "x", provider, kind, ("OPENAI_API_KEY",))
+    failure = se.SessionFailed("AJ_1", 1, "llm", "x", provider, kind, ("OTHER_API_KEY",))
     event = with_remedy(failure, lambda: place(tmp_path, env="A=1\nOPENAI_API_KEY=x\n"))
     assert isinstance(event, se.SessionFailed)
     assert event.todo == todo
