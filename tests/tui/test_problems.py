@@ -435,6 +435,14 @@ def test_few_rows_keep_the_cause_and_what_to_do(about: str, rows: int) -> None:
         assert lines[-1] == f"  {len(every) - shown} more"
 
 
+def test_two_rows_name_the_place_beside_a_short_cause() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(*AT_ONCE["file broken"])
+    lines = ["".join(span.text for span in line) for line in all_lines(found(engine), 76, 8, 2)]
+    assert lines[0] == "✗ SyntaxError: expected ':' · agent.py:12"
+
+
 # -- the pane -----------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from rich.cells import cell_len
+
 from agent_tui.model.dispatches import exposure
 from agent_tui.model.events import EndedBy, ProcessState
 from agent_tui.model.logs import LogLevel
@@ -342,8 +344,11 @@ _SHORTER = (
 def _block(found: Problem, width: int, cause: int, place: int, effect: int, advice: int) -> tuple[Line, ...]:
     """Return a problem with at most that many rows of each part."""
     sign, at, source = found.sign, one_line(found.place), one_line(found.source)
+    why = one_line(found.cause)
+    if at and not place and cell_len(beside := f"{why} · {at}") <= width - 2:
+        why = beside
     return (
-        *_rows(sign, found.cause, sign.tone, width, cause),
+        *_rows(sign, why, sign.tone, width, cause),
         *(((Span("  "), Span(at, Tone.STRONG), Span(f"  {source}")),) if at and place else ()),
         *_rows(Span("  "), found.effect, Tone.PLAIN, width, effect),
         *_todo_lines(found, width, advice),
