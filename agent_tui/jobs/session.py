@@ -70,6 +70,10 @@ class Session:
         """Ids of items that were already emitted: the response to a typed turn repeats them."""
         self._tools: dict[str, float] = {}
         """When each running tool started, by call id, in seconds of the monotonic clock."""
+        self._returned: dict[str, float] = {}
+        """When each tool whose call has not been reported yet ended, as `_tools`."""
+        self._event_at = 0.0
+        """When the job sent the current event, in seconds of the monotonic clock."""
         self._pause: asyncio.TimerHandle | None = None
         self._opened = job.now()
         self._swap: asyncio.TimerHandle | None = None
@@ -234,6 +238,7 @@ class Session:
             case ch.Swapped():
                 self._swapped(message)
             case ch.SessionData(data={"event": event}):
+                self._event_at = self._sent_at(event.get("created_at"))
                 for name, value in event.items():
                     if handle := _EVENTS.get(name):
                         handle(self, value)
@@ -241,6 +246,22 @@ class Session:
                 self._respond(response)
             case _:
                 pass
+
+    def _sent_at(self, created_at: str | None) -> float:
+        """Convert the time of an event to seconds of the monotonic clock: from the turn's start until now.
+
+        A blocked event loop sends its events late, so the time of receipt is wrong: a tool that blocks the
+        loop would start when it ends. The job runs on this machine, so both have the same clock.
+        """
+        now = self._job.now()
+        try:
+            created = seconds(created_at)
+        except ValueError:
+            created = None
+        if created is None:
+            return now
+        first = self._opened if self._turn is None else self._turn.started
+        return min(max(now - (self._job.time() - created), first), now)
 
     def _swapped(self, message: ch.Swapped) -> None:
         before, generation = self.generation, message.generation
@@ -367,6 +388,7 @@ class Session:
             call_id = call.get("call_id", "")
             output = outputs.get(call_id, {})
             started = self._tools.pop(call_id, None)
+            ended = self._returned.pop(call_id, self._event_at)
             self._job.emit(
                 se.ToolCalled(
                     *self._key,
@@ -375,17 +397,24 @@ class Session:
                     call.get("arguments", ""),
                     output.get("output", ""),
                     output.get("is_error", False),
-                    None if started is None else (self._job.now() - started) * 1000,
+                    None if started is None else max(ended - started, 0.0) * 1000,
                     call_id,
+                    None if started is None else self._wall(started),
                 )
             )
 
     def _on_tool_update(self, value: Data) -> None:
         if call := value.get("started", {}).get("function_call"):
             call_id = call.get("call_id", "")
-            self._tools[call_id] = self._job.now()
-            name, arguments = call.get("name", ""), call.get("arguments", "")
-            self._job.emit(se.ToolStarted(*self._key, self._last_turn, name, arguments, call_id))
+            started = self._tools[call_id] = self._event_at
+            name, arguments, at = call.get("name", ""), call.get("arguments", ""), self._wall(started)
+            self._job.emit(se.ToolStarted(*self._key, self._last_turn, name, arguments, call_id, at))
+        elif (call_id := value.get("ended", {}).get("call_id", "")) in self._tools:
+            self._returned[call_id] = self._event_at
+
+    def _wall(self, at: float) -> float:
+        """Convert seconds of the monotonic clock to Unix seconds."""
+        return self._job.time() - (self._job.now() - at)
 
     def _on_usage(self, value: Data) -> None:
         for usage in value.get("usage", {}).get("model_usage", ()):

@@ -159,6 +159,9 @@ class JobSessions:
     def now(self) -> float:
         return self._clock.monotonic()
 
+    def time(self) -> float:
+        return self._clock.time()
+
     def emit(self, event: se.SessionEvent) -> None:
         self._emit(event)
 

@@ -305,7 +305,8 @@ def _message(session: SessionView, event: se.MessageAdded, ts: float) -> Session
 
 
 def _tool_started(session: SessionView, event: se.ToolStarted, ts: float) -> SessionView:
-    tool = ToolView(ts, event.call_id, event.name, event.arguments)
+    at = ts if event.started_at is None else event.started_at
+    tool = ToolView(at, event.call_id, event.name, event.arguments)
     return _with_entry(session, event.turn, tool, ts, len(event.arguments))
 
 

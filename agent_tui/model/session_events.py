@@ -104,6 +104,8 @@ class ToolStarted(Struct, frozen=True):
     name: str
     arguments: str
     call_id: str
+    started_at: float | None = None
+    """In Unix seconds. A tool that blocks the event loop is reported after its end."""
 
 
 class ToolCalled(Struct, frozen=True):
@@ -118,6 +120,8 @@ class ToolCalled(Struct, frozen=True):
     is_error: bool
     duration_ms: float | None
     call_id: str
+    started_at: float | None = None
+    """In Unix seconds; None if its start was not reported."""
 
 
 class HandedOff(Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -32,7 +33,13 @@ class Bench:
         self.job.receive(ch.SessionStarted(1, "talker", True))
 
     def event(self, name: str, **value: Any) -> None:
-        self.job.receive(ch.SessionData(1, {"event": {"created_at": "2026-11-28T10:00:00Z", name: value}}))
+        self.event_at(self.clock.time(), name, **value)
+
+    def event_at(self, created: float | str, name: str, **value: Any) -> None:
+        """Receive an event that the job created at that time."""
+        if not isinstance(created, str):
+            created = datetime.fromtimestamp(created, UTC).isoformat().replace("+00:00", "Z")
+        self.job.receive(ch.SessionData(1, {"event": {"created_at": created, name: value}}))
 
     def state(self, name: str) -> None:
         self.event("agent_state_changed", new_state=f"AS_{name.upper()}")
@@ -169,6 +176,38 @@ async def test_tools_are_timed_where_their_start_is_reported() -> None:
     first, second = bench.all(se.ToolCalled)
     assert (first.output, first.duration_ms, first.is_error) == ("two", 125.0, False)
     assert (second.output, second.duration_ms) == ("", None)
+
+
+async def test_a_tool_that_blocks_the_event_loop_has_the_time_of_its_own_events() -> None:
+    """Its job sends all events of the call when the loop runs again."""
+    bench = Bench()
+    bench.job.say("one")
+    bench.clock.advance(0.5)
+    start = bench.clock.time()
+    bench.clock.advance(1.25)
+    call = {"call_id": "c1", "name": "block", "arguments": "{}"}
+    bench.event_at(start, "tool_execution_updated", started={"function_call": call})
+    bench.event_at(start + 1.0, "tool_execution_updated", ended={"call_id": "c1"})
+    bench.event_at(start + 1.25, "function_tools_executed", function_calls=[call])
+    (started,), (called,) = bench.all(se.ToolStarted), bench.all(se.ToolCalled)
+    assert started.started_at == called.started_at == pytest.approx(start, abs=1e-5)
+    assert called.duration_ms == pytest.approx(1000, abs=0.01)
+
+
+@pytest.mark.parametrize("created", ["2001-01-01T00:00:00Z", "2099-01-01T00:00:00.123456789Z", "noon"])
+async def test_a_tool_is_within_its_turn_whatever_the_clock_of_its_events_says(created: str) -> None:
+    bench = Bench()
+    bench.clock.advance(5.0)
+    bench.job.say("one")
+    first = bench.clock.time()
+    bench.clock.advance(0.5)
+    call = {"call_id": "c1", "name": "find_rooms", "arguments": "{}"}
+    bench.event_at(created, "tool_execution_updated", started={"function_call": call})
+    bench.clock.advance(0.5)
+    bench.event("function_tools_executed", function_calls=[call])
+    (called,) = bench.all(se.ToolCalled)
+    assert first <= called.started_at <= first + 0.5
+    assert called.started_at + called.duration_ms / 1000 == pytest.approx(first + 1.0, abs=1e-5)
 
 
 async def test_states_that_json_leaves_out_are_the_first_ones() -> None:
