@@ -18,7 +18,16 @@ from agent_tui.model.state import AppState, RegistrationState
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
 from agent_tui.tui.widgets.problems import Problem, all_lines, problems
-from agent_tui.tui.widgets.text import Line, Span, Tone, counted, one_line, project_path, to_contents
+from agent_tui.tui.widgets.text import (
+    Line,
+    Span,
+    Tone,
+    counted,
+    milliseconds,
+    one_line,
+    project_path,
+    to_contents,
+)
 
 
 class Status(Enum):
@@ -130,7 +139,7 @@ def step_lines(timed: tuple[Step, ...]) -> tuple[Line, ...]:
 
 def _step_line(step: Step) -> Line:
     glyph, word, tone = step.status.value
-    seconds = "" if step.seconds is None else f"{step.seconds:.1f} s"
+    seconds = "" if step.seconds is None else milliseconds(1000 * step.seconds)
     return (
         Span(f"{glyph} {word:<10}", tone),
         Span(f"{step.name:<15}", Tone.DIM if step.status is Status.WAITING else Tone.PLAIN),
