@@ -23,7 +23,7 @@ MESSAGES = (
     "unknown host name",
     "does not know the API key",
     "rejected the token's signature",
-    "rejects the token's time",
+    "rejects the token as expired or not yet valid",
     "this machine's clock is",
     "does not speak TLS",
     "has no worker endpoint at this path",

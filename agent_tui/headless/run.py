@@ -209,7 +209,7 @@ class Printer:
 
 
 class Headless:
-    """One headless run over an engine that has not started yet."""
+    """One headless run of an engine, which must not have been started yet."""
 
     def __init__(self, engine: EngineAPI, options: HeadlessOptions, work: Work | None = None) -> None:
         self._engine = engine

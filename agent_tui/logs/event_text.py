@@ -202,7 +202,7 @@ def _swapped(e: se.Swapped) -> str:
 
 
 def _session_failed(e: se.SessionFailed) -> str | None:
-    """Return a line for the first of equal failures."""
+    """Return a line for the first of identical failures."""
     if e.count > 1:
         return None
     what = f"{e.component.upper()}: " if e.component else ""

@@ -1,4 +1,4 @@
-"""Which command installs a package for an agent, by the project's lock file and the interpreter."""
+"""Which command installs a package for an agent, according to the project's lock file and the interpreter."""
 
 import os
 from collections.abc import Sequence

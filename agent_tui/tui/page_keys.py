@@ -251,7 +251,7 @@ KEY_TABLES: tuple[KeyTable, ...] = (
     ),
     KeyTable("Worker", ("WorkerPage",), (("i", "Close."),)),
     KeyTable(
-        "Questions",
+        "Confirmations",
         ("Confirm", "QuitQuestion"),
         (
             ("y", "Yes."),

@@ -37,7 +37,7 @@ _CREDENTIALS: tuple[tuple[str, str, str], ...] = (
     (r"invalid api key", "the server does not know the API key {key}", "check {key}, or {url}"),
     (
         r"expired|\(exp\)|not valid yet|\(nbf\)|used before issued|\(iat\)|clock",
-        "the server rejects the token's time",
+        "the server rejects the token as expired or not yet valid",
         "its clock and this machine's differ: fix the wrong one",
     ),
     (

@@ -16,5 +16,5 @@ class Handlers:
 
     @property
     def context(self) -> PageContext:
-        """The context that live pages get."""
+        """What pages need from the app: the engine, the state, and the options in effect."""
         return PageContext(self.app.engine, lambda: self.app.state, self.app.now, self.app.preferences.limits)

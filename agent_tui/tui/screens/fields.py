@@ -41,7 +41,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """The line below a field. A form with a `wrong` note cannot be submitted."""
+    """The line below a field. `wrong`: it is an error, and the form cannot be submitted."""
 
     text: str
     wrong: bool = False
@@ -108,7 +108,7 @@ class FieldForm(Page[T | None]):
 
     @abstractmethod
     def read(self, values: Values) -> T:
-        """Return the form's result; called only while no note is wrong."""
+        """Return the form's result; called only while no field shows an error."""
 
     def compose(self) -> ComposeResult:
         with Vertical(id="form-box", classes="page-box") as box:

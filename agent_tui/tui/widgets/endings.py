@@ -112,7 +112,7 @@ def signal_name(number: int) -> str:
 
 
 def exception_name(traceback: str) -> str:
-    """Return the exception's name from a traceback of Python (last line) or Node (first line), or ''."""
+    """Return the exception's name from a Python (last line) or Node (first line) traceback, or ''."""
     lines = traceback.strip().split("\n")
     line = lines[-1] if traceback.lstrip().startswith("Traceback") else lines[0]
     found = _EXCEPTION.match(line)

@@ -388,7 +388,7 @@ class Header(Widget):
         self._notices: tuple[Part, ...] = ()
 
     def show(self, state: AppState, now: float, options: ServerOptions) -> None:
-        """Show the state; `now` is in Unix seconds. Paints only if a text changed."""
+        """Show the state; `now` is in Unix seconds. Repaints only what has changed."""
         tick = int(now / TICK_S)
         if state is self._state and (tick, options) == self._moment:
             return

@@ -115,7 +115,7 @@ class Frame:
 
 
 def frames_of(traceback: str) -> tuple[Frame, ...]:
-    """Return the frames of a traceback of Python or Node, with the text between them, in order."""
+    """Return the frames of a Python or Node traceback, with the text between them, in order."""
     found: list[Frame] = []
     prefix = ""
     for line in traceback.split("\n"):

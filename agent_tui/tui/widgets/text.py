@@ -49,8 +49,8 @@ Line = tuple[Span, ...]
 class Part:
     """A part of a line that `fit` shortens: its variants, longest first, each with a drop priority.
 
-    If the line is too long, `fit` replaces the variant with the highest priority by the next one of its part,
-    or drops it if it is the last. A last variant with priority 0 always stays.
+    If the line is too long, `fit` takes the variant with the highest priority and substitutes the next one of
+    the same part, or drops it if there is none. A last variant with priority 0 always stays.
     """
 
     variants: tuple[tuple[int, Line], ...]

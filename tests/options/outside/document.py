@@ -33,7 +33,7 @@ These flags have neither a config key nor a variable:
 | `--memory-measure`, `--debug`, `--no-watchdogs` | `run`, `demo` | memory limits and debugging |
 
 The config file has three more keys: `allowRemote` (like `--allow-remote`: hosts of remote servers that may get test jobs.
-If you share the file, the others are not asked to confirm these hosts), [`[screen]`](screen.md#colors-keys-motion), and
+If you share the file, the people you share it with are not asked to confirm these hosts), [`[screen]`](screen.md#colors-keys-motion), and
 [`[prices]`](talk.md#what-it-costs).
 
 `agent-tui COMMAND --help` describes the flags. The other flags of `tune` configure the measurement: [tuning.md](tuning.md#agent-tui-tune).
