@@ -46,7 +46,7 @@ from agent_tui.tui.ui_state_keeper import UiStateKeeper
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.command_bar import CommandBar
 from agent_tui.tui.widgets.detail import Detail
-from agent_tui.tui.widgets.header import Header
+from agent_tui.tui.widgets.header import Header, PageHeader
 from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.listing import Listing
 from agent_tui.tui.widgets.log_pane import LogPane
@@ -112,7 +112,7 @@ class AgentTuiApp(App[int]):
         (110, "-wide"),
         (180, "-wider"),
     ]
-    VERTICAL_BREAKPOINTS = [(50, "-tall")]  # noqa: RUF012  the same
+    VERTICAL_BREAKPOINTS = [(30, "-high"), (50, "-tall")]  # noqa: RUF012  the same
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             key,
@@ -441,6 +441,8 @@ class AgentTuiApp(App[int]):
             for line in screen.children:
                 if isinstance(line, StatusLine):
                     line.show(notice, now)
+                elif isinstance(line, PageHeader):
+                    line.show(state, now, self.in_force)
             if isinstance(screen, Follower):
                 screen.show(state, now)
 
@@ -564,6 +566,10 @@ class AgentTuiApp(App[int]):
     def row_selected(self) -> None:
         self.panel(Detail).show(self.state, self.now(), self.panel(Processes).selected_entry)
         self._refresh_keys()
+
+    @on(PageHeader.Opened)
+    def page_opened(self, event: PageHeader.Opened) -> None:
+        event.header.show(self.state, self.now(), self.in_force)
 
     @on(Detail.TabClicked)
     def tab_clicked(self, event: Detail.TabClicked) -> None:

@@ -10,9 +10,11 @@ from textual.app import App, ComposeResult
 
 from agent_tui.model import events as ev
 from agent_tui.model.state import RegistrationState, WorkerView
+from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.widgets.header import (
     Header,
     LoadHistory,
+    PageHeader,
     bars,
     figures,
     left_parts,
@@ -22,8 +24,10 @@ from agent_tui.tui.widgets.header import (
 )
 from agent_tui.tui.widgets.text import Part, Span, fit, joined, part, width_of
 from tests.fakes.engine import FakeEngine
+from tests.fakes.scripted_child import until
 from tests.tui import histories
 from tests.tui.hostile import HOSTILE
+from tests.tui.page_host import page_host, painted
 
 
 def text(parts: tuple[Part, ...], width: int = 400) -> str:
@@ -85,6 +89,24 @@ def test_a_figure_that_grows_moves_no_other() -> None:
             ev.WorkerLoadMeasured(number / 120, 0.0),
         )
         assert {width: places(width) for width in before} == before, number
+
+
+async def test_a_page_shows_registration_and_problems_on_a_terminal_with_enough_rows() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, "j", kind=AgentTuiApp) as (app, pilot):
+        header = app.screen.query_one(PageHeader)
+        await until(lambda: "● registered" in str(header.render()))
+        assert "agent.py" in str(header.render())
+        assert "problem" not in str(header.render())
+        assert (header.region.y, header.size.height) == (0, 1)
+        assert app.screen.query_one(".page-box").region.y == 1
+        engine.publish(ev.GenerationFailed(2, "KeyError: 'KEY'", None, None, ""))
+        await painted(app, engine, pilot)
+        assert "✗ 1 problem · ● registered" in str(header.render())
+        await pilot.resize_terminal(120, 24)
+        await until(lambda: not header.display)
+        assert app.screen.query_one(".page-box").region.y == 0
 
 
 def test_the_load_of_a_load_function_is_no_cpu() -> None:

@@ -67,6 +67,14 @@ async def test_every_page_has_a_footer_that_ends_with_help_and_the_way_back(
         assert len(footer(app)) <= size[0] - 2
 
 
+async def test_the_footer_of_the_search_names_its_key() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, kind=AgentTuiApp) as (app, pilot):
+        await pilot.press("3", "slash")
+        await until(lambda: "↑ ↓ Next match" in footer(app))
+
+
 async def test_digits_brackets_arrows_and_clicks_select_the_tabs_of_a_job() -> None:
     engine = FakeEngine()
     histories.busy(engine)
@@ -85,7 +93,8 @@ async def test_digits_brackets_arrows_and_clicks_select_the_tabs_of_a_job() -> N
         ):
             await pilot.press(key)
             assert selected(app) == tab, key
-        await pilot.click(offset=(3 + title(app).index("2 Log"), 0))
+        top = app.screen.query_one(".page-box").region.y
+        await pilot.click(offset=(3 + title(app).index("2 Log"), top))
         assert selected(app) == "2 Log"
 
 

@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model.state import AppState
+from agent_tui.tui.widgets.header import PageHeader
 from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.tabs import tab_title
 from agent_tui.tui.widgets.talk_steps import DEFAULT_LIMITS, Limits
@@ -69,6 +70,10 @@ class Page(ModalScreen[R]):
         # The id makes it follow the user's key for the action.
         Binding("question_mark", "app.act('help')", HELP, id="help")
     ]
+
+    def on_mount(self) -> None:
+        if self.has_class(FULL):
+            self.mount(PageHeader())
 
     def key_bar(self) -> KeyBar:
         """Return the footer: the keys of the page and of the focused widget, then help and the way back."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 from textual.content import Content
+from textual.message import Message
 from textual.widget import Widget
 
 from agent_tui.model.capacity import is_full
@@ -28,6 +29,7 @@ from agent_tui.options.declare import ServerOptions
 from agent_tui.options.resolve import DEFAULT
 from agent_tui.options.urls import shown_url
 from agent_tui.tui.actions import ActionRequested
+from agent_tui.tui.widgets.problems import problems, problems_title
 from agent_tui.tui.widgets.text import (
     NONE,
     Line,
@@ -46,6 +48,7 @@ from agent_tui.tui.widgets.text import (
     part,
     percent,
     percentile,
+    to_content,
     to_contents,
     width_of,
 )
@@ -396,7 +399,7 @@ class Header(Widget):
         self._history.sample(state.worker, now)
         parts = (
             (*left_parts(state), *tuning_parts(state.tuning.summary)),
-            right_parts(state, now),
+            (*self.alerts(state, now, options), *right_parts(state, now)),
             figures(state, now, options, self._history.samples),
             notices(state, options),
         )
@@ -404,11 +407,46 @@ class Header(Widget):
             self._left, self._right, self._figures, self._notices = parts
             self.refresh()
 
+    def alerts(self, state: AppState, now: float, options: ServerOptions) -> tuple[Part, ...]:
+        """Return more parts for the first line; none on the dashboard, which shows problems itself."""
+        return ()
+
     def render(self) -> Content:
         width = self.content_size.width
+        return to_contents((self._first_line(width), second_line(self._figures, self._notices, width)))
+
+    def _first_line(self, width: int) -> Line:
         lines = fit((*self._left, *self._right), width, _DOT)
-        first = _apart(lines[: len(self._left)], lines[len(self._left) :], width, _DOT)
-        return to_contents((first, second_line(self._figures, self._notices, width)))
+        return _apart(lines[: len(self._left)], lines[len(self._left) :], width, _DOT)
+
+
+class PageHeader(Header):
+    """The header's first line and the number of problems, above a page that covers the dashboard.
+
+    Only terminals with enough rows show it (app.tcss).
+    """
+
+    DEFAULT_CSS = """
+    PageHeader { dock: top; height: 1; display: none; }
+    """
+
+    class Opened(Message):
+        """The page has opened; the header waits for the state."""
+
+        def __init__(self, header: "PageHeader") -> None:
+            super().__init__()
+            self.header = header
+
+    def on_mount(self) -> None:
+        self.post_message(self.Opened(self))
+
+    def alerts(self, state: AppState, now: float, options: ServerOptions) -> tuple[Part, ...]:
+        found = problems(state, now, options)
+        tone = Tone.BAD if any(each.is_error for each in found) else Tone.WARN
+        return (part(0, (Span(problems_title(found), tone),)),) if found else ()
+
+    def render(self) -> Content:
+        return to_content(self._first_line(self.content_size.width))
 
 
 def second_line(figures: tuple[Part, ...], notices: tuple[Part, ...], width: int) -> Line:

@@ -172,7 +172,7 @@ class FindInput(PromptInput):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up", "go(-1)", "Previous match", show=False),
-        Binding("down", "go(1)", "Next match", show=False),
+        Binding("down", "go(1)", "Next match", key_display="↑ ↓"),
         Binding("ctrl+r", "regex", "Regular expression", show=False),
     ]
 

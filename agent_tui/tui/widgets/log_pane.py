@@ -20,7 +20,7 @@ from agent_tui.tui.widgets.log_filter import NOTHING, Chosen, chips, parse, with
 from agent_tui.tui.widgets.log_text import EXAMPLES, clock, parse_time
 from agent_tui.tui.widgets.log_view import LogView
 
-FIND_HELP = "↑ ↓ next match · Ctrl+O only matches · Ctrl+R regex · Esc close"
+FIND_HELP = "Ctrl+O only matches · Ctrl+R regex · Esc close"
 TIME_HELP = f"{EXAMPLES} · Esc close"
 TOO_SLOW = "search cancelled: this regular expression is too slow on these lines"
 

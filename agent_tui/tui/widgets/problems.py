@@ -4,7 +4,7 @@ import errno
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
@@ -70,6 +70,12 @@ class Problem:
     @property
     def sign(self) -> Span:
         return Span("✗ ", Tone.BAD) if self.is_error else Span("⚠ ", Tone.WARN)
+
+
+def problems_title(found: Sequence[Problem]) -> str:
+    """Return the number of problems; its sign distinguishes errors from warnings even without color."""
+    is_error = any(each.is_error for each in found)
+    return f"{'✗' if is_error else '⚠'} {counted(len(found), 'problem')}"
 
 
 def problems(state: AppState, now: float, options: ServerOptions) -> tuple[Problem, ...]:

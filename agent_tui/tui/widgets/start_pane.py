@@ -17,12 +17,11 @@ from agent_tui.model.events import ProcessState
 from agent_tui.model.state import AppState, RegistrationState
 from agent_tui.options.declare import ServerOptions
 from agent_tui.options.urls import shown_url
-from agent_tui.tui.widgets.problems import Problem, all_lines, problems
+from agent_tui.tui.widgets.problems import Problem, all_lines, problems, problems_title
 from agent_tui.tui.widgets.text import (
     Line,
     Span,
     Tone,
-    counted,
     milliseconds,
     one_line,
     project_path,
@@ -277,7 +276,7 @@ class StartPane(Vertical):
             self._put(lines, brief, "" if no_trace else found[0].trace)
         is_error = any(each.is_error for each in found)
         self.set_class(is_error, "-trouble")
-        title = _title(len(found), is_error=is_error) if found else "Starting"
+        title = problems_title(found) if found else "Starting"
         if title != self.border_title:
             self.border_title = title
             self.border_subtitle = "esc hide" if found else ""
@@ -313,8 +312,3 @@ class StartPane(Vertical):
 
     def _to_the_last_frame(self) -> None:
         self.query_one("#start-trace").scroll_end(animate=False, x_axis=False)
-
-
-def _title(count: int, *, is_error: bool) -> str:
-    """Return the title of the pane; its sign distinguishes the states even without color."""
-    return f"{'✗' if is_error else '⚠'} {counted(count, 'problem')}"

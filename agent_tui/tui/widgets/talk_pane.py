@@ -25,7 +25,7 @@ from agent_tui.tui.widgets.text import Line, Span, Tone, clip, counted, one_line
 if TYPE_CHECKING:
     from textual.widget import Widget
 
-FIND_HELP = "↑ ↓ next match · Ctrl+O only matches · Esc close"
+FIND_HELP = "Ctrl+O only matches · Esc close"
 ENDED = "this session has ended; select a running call to talk"
 
 
