@@ -279,7 +279,7 @@ class StartPane(Vertical):
         title = problems_title(found) if found else "Starting"
         if title != self.border_title:
             self.border_title = title
-            self.border_subtitle = "esc hide" if found else ""
+            self.border_subtitle = "Esc hide" if found else ""
 
     def _room(self) -> int:
         """Return the number of rows that the text can have, as far as `max-height` allows."""

@@ -65,7 +65,7 @@ class TalkView(ScrollView, can_focus=True):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *LINE_KEYS,
-        Binding("enter", "open", "Type", key_display="↵"),
+        Binding("enter", "open", "Type"),
         Binding("f", "follow", "Follow", show=False, id="follow"),
         Binding("z", "fold", "Fold", show=False, id="fold"),
         Binding("Z", "fold_all", "Fold all", show=False, id="fold_all"),
