@@ -580,6 +580,12 @@ def test_no_test_job_is_suggested_while_none_can_run(state: str, why: str) -> No
     assert reason(engine, "c1") == f"This process has no call. {why}"
 
 
+def test_a_lost_dispatch_is_no_process() -> None:
+    engine = FakeEngine()
+    histories.lost(engine)
+    assert reason(engine, "dispatch 1").startswith("This dispatch has no call.")
+
+
 def test_a_test_job_that_failed_is_the_reason() -> None:
     engine = FakeEngine()
     histories.busy(engine)

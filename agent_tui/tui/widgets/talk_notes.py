@@ -6,7 +6,7 @@ from pathlib import PurePath
 
 from agent_tui.model.conversations import SessionView
 from agent_tui.model.events import JobStatus, ProcessState
-from agent_tui.model.state import LIVE_PHASES, AppState, JobView
+from agent_tui.model.state import LIVE_PHASES, AppState, JobView, ProcessView
 from agent_tui.tui.widgets.processes import Entry
 from agent_tui.tui.widgets.talk_steps import dollars
 from agent_tui.tui.widgets.text import Line, Part, Span, Tone, fit, grouped, joined, one_line, part
@@ -49,9 +49,9 @@ def why_none(entry: Entry | None, state: AppState) -> str:
         for last in list(state.jobs.values())[-1:]:
             if last.test_dispatch and (failed := _failed(last)):
                 return f"{failed} Select its row to see why. {_another(state)}"
-        return (
-            f"This process has no call. {no_calls(state) or 'Select a call, or press d to start a test job.'}"
-        )
+        what = "process" if isinstance(entry, ProcessView) else "dispatch"
+        todo = no_calls(state) or "Select a call, or press d to start a test job."
+        return f"This {what} has no call. {todo}"
     failed = _failed(job)
     return f"{failed} {_another(state)}" if failed else _of_job(job, state)
 
