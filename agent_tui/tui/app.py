@@ -28,6 +28,7 @@ from textual.widgets import Input
 
 from agent_tui.engine.engine_api import EngineAPI
 from agent_tui.model import commands as cmd
+from agent_tui.model.conversations import SessionView
 from agent_tui.model.errors import ExitCode, InternalError, UserError
 from agent_tui.model.requests import ReadLogs
 from agent_tui.model.settings import DEFAULTS
@@ -46,6 +47,7 @@ from agent_tui.tui.ui_state_keeper import UiStateKeeper
 from agent_tui.tui.widgets.breaches import Breaches
 from agent_tui.tui.widgets.command_bar import CommandBar
 from agent_tui.tui.widgets.detail import Detail
+from agent_tui.tui.widgets.first_turns import FirstTurns
 from agent_tui.tui.widgets.header import Header, PageHeader
 from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.listing import Listing
@@ -56,6 +58,8 @@ from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.splits import SplitBody
 from agent_tui.tui.widgets.start_pane import StartPane
 from agent_tui.tui.widgets.status_line import Notice, StatusLine, current, load_notice
+from agent_tui.tui.widgets.talk_input import TalkInput
+from agent_tui.tui.widgets.talk_notes import unsupported
 from agent_tui.tui.widgets.talk_pane import TalkPane
 from agent_tui.tui.widgets.text import one_line, project_path
 
@@ -232,6 +236,7 @@ class AgentTuiApp(App[int]):
                 yield LogPane(id="logs")
             yield Detail(id="detail")
         yield StatusLine()
+        yield FirstTurns()
         yield CommandBar(lambda text: completions(text, self.state), describe, id="command")
         yield KeyBar(self._drop_priority, footer_order)
 
@@ -242,7 +247,10 @@ class AgentTuiApp(App[int]):
         self.panel(Detail).name_key(keys["focus_detail"])
         self.panel(LogPane).name_key(keys["focus_logs"])
         self.show()
-        self.panel(Processes).focus()
+        if self._talk:
+            self.panel(FirstTurns).open()
+        else:
+            self.panel(Processes).focus()
         self.ui_state.restore()
         self.set_interval(PAINT_S, self._paint)
         self.call_after_refresh(self._start)
@@ -351,23 +359,46 @@ class AgentTuiApp(App[int]):
         self.painted.publish(self.state)
         if self.state.sessions and self._engine is not None:
             self._talk_stream.look()
-        if self._talk and self.state.sessions:
-            self._show_first_talk(next(iter(self.state.sessions.values())).job_id)
+        if self._talk:
+            self._expect_talk()
         if self._first_dispatch and self.state.is_ready_for_tests(self.in_force.num_idle_processes):
             count, self._first_dispatch = self._first_dispatch, 0
             self._in_background(lambda: self.action_handlers.make(cmd.Dispatch(count)))
 
-    def _show_first_talk(self, job_id: str) -> None:
-        """Select the job's process and, unless the user has moved the focus, start to type to its agent."""
-        job, processes = self.state.jobs.get(job_id), self.panel(Processes)
-        if job is None or not job.process_id or self.focused is not processes:
-            self._talk = False
-            return
-        processes.choose(job.process_id)
-        if processes.chosen == job.process_id:
-            self._talk = False
-            self.show()
-            self.action_handlers.start_typing()
+    def _expect_talk(self) -> None:
+        """Show the first session once it has started, and send it what was typed until then."""
+        first = self.panel(FirstTurns)
+        if self.state.sessions:
+            session = next(iter(self.state.sessions.values()))
+            job, processes = self.state.jobs.get(session.job_id), self.panel(Processes)
+            if job is None or not job.process_id or self.focused not in (processes, first.field):
+                self._end_first_turns(session)
+                return
+            processes.choose(job.process_id)
+            if processes.chosen == job.process_id:
+                self.show()
+                self.action_handlers.start_typing()
+                self._end_first_turns(session)
+        elif unsupported(self.state) is not None:
+            self._end_first_turns(None)
+
+    def _end_first_turns(self, session: SessionView | None) -> None:
+        """Close the line for first turns after the focus has moved, and send them to the session."""
+        self._talk = False
+        first, pane = self.panel(FirstTurns), self.panel(TalkPane)
+
+        def end() -> None:
+            if self.focused is first.field:
+                self.panel(Processes).focus()
+            first.close()
+            if session is None:
+                return
+            for text in first.take():
+                self.post_message(TalkPane.Said(pane, cmd.Say(session.job_id, text, session.number)))
+            if pane.session is not None and pane.session.key == session.key:
+                pane.input.paste(first.take_text())
+
+        self.call_after_refresh(end)
 
     def _notify_lost(self, before: AppState) -> None:
         """Notify why a dispatch was lost."""
@@ -616,6 +647,11 @@ class AgentTuiApp(App[int]):
     @on(TalkPane.SaveRequested)
     def save_requested(self, event: TalkPane.SaveRequested) -> None:
         self._in_background(lambda: self.action_handlers.save_talk(event.session))
+
+    @on(TalkInput.Left)  # the conversation handles its own
+    def first_turns_left(self) -> None:
+        self.panel(FirstTurns).close()
+        self.panel(Processes).focus()
 
     @on(TalkPane.Left)
     def talk_left(self) -> None:

@@ -22,6 +22,7 @@ from agent_tui.tui.screens.talk import ContextPage, TalkPage
 from agent_tui.tui.talk_export import JSON, MARKDOWN, as_json, as_markdown, save
 from agent_tui.tui.widgets.detail import Detail
 from agent_tui.tui.widgets.detail_text import Tab
+from agent_tui.tui.widgets.first_turns import FirstTurns
 from agent_tui.tui.widgets.key_bar import KeyBar
 from agent_tui.tui.widgets.log_view import LogView
 from agent_tui.tui.widgets.processes import Processes, entries
@@ -695,7 +696,7 @@ async def test_a_run_with_talk_starts_typing_in_the_first_session(size: tuple[in
     engine = FakeEngine()
     histories.busy(engine)
     async with page_host(engine, kind=AgentTuiApp, size=size, talk=True) as (app, pilot):
-        assert isinstance(app.focused, Processes)
+        assert app.focused is app.query_one(FirstTurns).field
         engine.publish(se.SessionStarted("AJ_Zz81kPpQ0sVb", 1, "desk", True, 1))
         await painted(app, engine, pilot)
         pane = app.query_one(TalkPane)
@@ -705,11 +706,58 @@ async def test_a_run_with_talk_starts_typing_in_the_first_session(size: tuple[in
         await until(lambda: engine.commands == [cmd.Say("AJ_Zz81kPpQ0sVb", "hi", 1)])
 
 
+async def test_what_is_typed_before_the_first_session_is_sent_once_it_has_started() -> None:
+    """Each of its letters is a key of the process table."""
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, kind=AgentTuiApp, size=(80, 24), talk=True) as (app, pilot):
+        await typed(pilot, "reload")
+        await pilot.press("enter")
+        await typed(pilot, "dxq")
+        await pilot.press("enter")
+        await typed(pilot, "and")
+        assert engine.commands == []
+        assert len(app.screen_stack) == 1
+        engine.publish(se.SessionStarted("AJ_Zz81kPpQ0sVb", 1, "desk", True, 1))
+        await painted(app, engine, pilot)
+        says = [cmd.Say("AJ_Zz81kPpQ0sVb", text, 1) for text in ("reload", "dxq")]
+        await until(lambda: engine.commands == says)
+        pane = app.query_one(TalkPane)
+        await until(lambda: app.focused is pane.input)
+        assert pane.input.value == "and"
+        assert not app.query_one(FirstTurns).display
+
+
+async def test_esc_leaves_the_line_for_first_turns_and_keeps_its_turns() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, kind=AgentTuiApp, talk=True) as (app, pilot):
+        await typed(pilot, "hi")
+        await pilot.press("enter", "escape")
+        assert isinstance(app.focused, Processes)
+        assert not app.query_one(FirstTurns).display
+        await pilot.press("3")
+        engine.publish(se.SessionStarted("AJ_Zz81kPpQ0sVb", 1, "desk", True, 1))
+        await painted(app, engine, pilot)
+        await until(lambda: engine.commands == [cmd.Say("AJ_Zz81kPpQ0sVb", "hi", 1)])
+        assert isinstance(app.focused, LogView)
+
+
+async def test_an_agent_without_sessions_has_no_line_for_first_turns() -> None:
+    engine = FakeEngine()
+    histories.busy(engine)
+    async with page_host(engine, kind=AgentTuiApp, talk=True) as (app, pilot):
+        engine.publish(replace(histories.READY, generation=2, runtime="native"))
+        await painted(app, engine, pilot)
+        await until(lambda: isinstance(app.focused, Processes))
+        assert not app.query_one(FirstTurns).display
+
+
 async def test_a_run_with_talk_leaves_a_focus_that_was_moved() -> None:
     engine = FakeEngine()
     histories.busy(engine)
     async with page_host(engine, kind=AgentTuiApp, talk=True) as (app, pilot):
-        await pilot.press("3")
+        await pilot.press("escape", "3")
         engine.publish(se.SessionStarted(*KEY, "desk", True, 1))
         await painted(app, engine, pilot)
         assert isinstance(app.focused, LogView)

@@ -37,7 +37,7 @@ def no_calls(state: AppState) -> str:
 
 def why_none(entry: Entry | None, state: AppState) -> str:
     """Return why there is no conversation about a row of the process table, and what to do."""
-    if (refused := _unsupported(state)) is not None:
+    if (refused := unsupported(state)) is not None:
         return refused
     if entry is None:
         return no_calls(state) or "Select a call: its conversation appears here. d starts a test job."
@@ -62,7 +62,7 @@ def _another(state: AppState) -> str:
 
 def why_none_of_job(job_id: str, state: AppState) -> str:
     """Return why there is no conversation of a job, and what to do."""
-    if (refused := _unsupported(state)) is not None:
+    if (refused := unsupported(state)) is not None:
         return refused
     job = state.jobs.get(job_id)
     return (
@@ -93,7 +93,7 @@ def _of_job(job: JobView, state: AppState) -> str:
     return "The entry function has not started an AgentSession. Talk to the agent here once it has."
 
 
-def _unsupported(state: AppState) -> str | None:
+def unsupported(state: AppState) -> str | None:
     """Return why no job of this run can have a conversation; None if jobs can."""
     runtime, version = state.generation.runtime, state.generation.sdk_version or ""
     if runtime == "native":
