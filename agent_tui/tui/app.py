@@ -57,7 +57,7 @@ from agent_tui.tui.widgets.problems import NO_SPACE, no_space
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.splits import SplitBody
 from agent_tui.tui.widgets.start_pane import StartPane
-from agent_tui.tui.widgets.status_line import Notice, StatusLine, current, load_notice
+from agent_tui.tui.widgets.status_line import FRESH_S, Notice, StatusLine, current, load_notice
 from agent_tui.tui.widgets.talk_input import TalkInput
 from agent_tui.tui.widgets.talk_notes import unsupported
 from agent_tui.tui.widgets.talk_pane import TalkPane
@@ -470,8 +470,8 @@ class AgentTuiApp(App[int]):
         notice = current(self.notices, state, now)
         for screen in self.screen_stack[1:]:
             for line in screen.children:
-                if isinstance(line, StatusLine):
-                    line.show(notice, now)
+                if isinstance(line, StatusLine):  # it covers the keys of the page
+                    line.show(notice if notice and now - notice.at < FRESH_S else None, now)
                 elif isinstance(line, PageHeader):
                     line.show(state, now, self.in_force)
             if isinstance(screen, Follower):
@@ -490,7 +490,7 @@ class AgentTuiApp(App[int]):
         action = BY_NAME.get(binding.id or "")
         if action is None:
             return WIDGET_KEY
-        if isinstance(self.screen_stack[0].focused, Input):
+        if isinstance(self.screen_stack[0].focused, Input) and binding.key not in SHARED_KEYS:
             return None  # there, its key is text
         return action.footer_priority(self._footer_context, self._place)
 

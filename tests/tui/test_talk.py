@@ -153,7 +153,7 @@ async def test_an_ended_conversation_stays_and_is_for_reading() -> None:
             histories.process("p1", 8123, ev.ProcessState.ENDED, job_id=TALKING, exit_code=0),
         )
         await painted(app, engine, pilot)
-        assert rows(pane)[-1].startswith("── session ended at 08:00:19: user_initiated ──")
+        assert rows(pane)[-1].startswith("── session ended at 08:00:19: closed ──")
         assert head(pane).startswith("■ ended")
         await pilot.press("enter")
         await until(lambda: pane.view.has_focus)
@@ -761,3 +761,11 @@ async def test_a_run_with_talk_leaves_a_focus_that_was_moved() -> None:
         engine.publish(se.SessionStarted(*KEY, "desk", True, 1))
         await painted(app, engine, pilot)
         assert isinstance(app.focused, LogView)
+
+
+async def test_the_border_of_the_page_names_the_keys_of_the_focused_part() -> None:
+    async with talking((120, 40), "C") as (_, app, _pilot, _pane):
+        box = app.screen.query_one(".page-box")
+        await until(lambda: "Enter send" in str(box.border_subtitle))
+        app.screen.query_one(TalkPane).view.focus()
+        await until(lambda: "Enter type" in str(box.border_subtitle))

@@ -33,6 +33,7 @@ from agent_tui.tui.widgets.talk_steps import (
     Limits,
     Step,
     figures,
+    session_figures,
     step_rows,
     tone_of,
     waterfall,
@@ -228,6 +229,22 @@ def test_notes_that_the_swap_before_had_too_are_counted() -> None:
     ]
 
 
+def test_a_swap_with_the_notes_of_the_one_before_is_one_line() -> None:
+    swapped = turn(SwapView(T0, 3, 4, se.SwapReach.ALL, ("userdata", "llm"), 0.5, (), 2))
+    (rule,) = texts(turn_blocks(swapped, 1, LOOK))
+    assert rule.startswith("── generation 3 → 4 swapped in · not swapped: as before ──")
+
+
+def test_three_answered_turns_are_summed_up() -> None:
+    turns = [
+        replace(turn(end=ended(1000.0, ms)), number=at) for at, ms in enumerate((300.0, 900.0, 400.0), 1)
+    ]
+    greeting = replace(turns[1], number=0)
+    assert session_figures([greeting, *turns[:2]]) == ""
+    shown = "3 turns · p50 0.40 s · p95 0.90 s · slowest: turn 2 (thinking)"
+    assert session_figures([greeting, *turns]) == shown
+
+
 def test_a_swap_after_a_turn_is_below_its_figures() -> None:
     swap = SwapView(T0 + 5, 1, 2, se.SwapReach.ALL, (), 0.5)
     shown = texts(turn_blocks(turn(swap, end=ended(100.0, 50.0)), 1, LOOK))
@@ -387,12 +404,12 @@ def test_stalls_and_memory_are_on_the_axis_of_the_turn() -> None:
         memory_before=24.0,
         memory_after=31.4,
     )
-    assert "┤ 0.50 s · ▲blocked 250 · done 1.00 s" in plain(figures(view, Limits(), 100))
+    assert "┤ 0.50 s · ▲blocked ≥250 · done 1.00 s" in plain(figures(view, Limits(), 100))
     *_, stall, memory = (plain(row) for row in step_rows(view, Limits(), 90))
     assert stall.split("  ")[0] == "▲event loop blocked"
     assert stall.index("━") == pytest.approx(NAME_WIDTH + MS_WIDTH + 2 + 59 / 2, abs=1)
     assert stall.count("━") == 15
-    assert "250 ms" in stall
+    assert "≥250 ms" in stall
     assert memory.split() == ["memory", "24", "→", "31", "MB"]
     assert "▲▲" in plain(list(step_rows(view, Limits(memory_mb=3.0), 90))[-1])
     assert "▲" not in plain(figures(view, Limits(stall_ms=0), 100))
@@ -560,7 +577,7 @@ def test_the_context_has_instructions_tools_and_items() -> None:
         "  find_rooms",
         "",
         "Context  5 items  oldest first",
-        "system     Be brief.",
+        "system     (the instructions above)",
         'call       find_rooms(day="Fri")',
         "✗ result   no",
         'config     {"tools_added": ["find_rooms"]}',

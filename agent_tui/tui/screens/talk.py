@@ -17,6 +17,10 @@ from agent_tui.tui.widgets.talk_notes import sessions_of, why_none_of_job
 from agent_tui.tui.widgets.talk_pane import TalkPane
 from agent_tui.tui.widgets.text import Line, Span, Tone, clip, one_line
 
+READING = "Enter type · Ctrl+G interrupt · I context · X save · Esc close"
+TYPING = "Enter send · ↑ earlier · PgUp scroll · Ctrl+G interrupt · Esc leave"
+"""The keys of the page, while the focus is in the conversation or in its input line."""
+
 
 class TalkPage(Follower, Page[None]):
     """The sessions of one job. It follows each state, as the tab does. Esc closes it."""
@@ -48,13 +52,17 @@ class TalkPage(Follower, Page[None]):
             job = self._page_context.state().jobs.get(self._job_id)
             room = f" · {clip(one_line(job.room), 40)}" if job is not None else ""
             box.border_title = Content(f"Talk{room}")
-            box.border_subtitle = "Enter type · Ctrl+G interrupt · I context · X save · Esc close"
+            box.border_subtitle = READING
             yield self._none
             yield self._pane
 
     def on_mount(self) -> None:
         self.show(self._page_context.state(), self._page_context.now())
         self._focus()  # at once: the next keys may already be there
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Name the keys that work where the focus is."""
+        self.query_one(".page-box").border_subtitle = TYPING if event.widget is self._pane.input else READING
 
     def _focus(self) -> None:
         if self.has_class("-talking"):

@@ -11,6 +11,8 @@ from agent_tui.tui.widgets.text import Line, Span, Tone, clip, counted, one_line
 LABEL = 11
 """Width of the author's column, in cells."""
 
+AS_ABOVE = "(the instructions above)"
+
 LONGEST = 4_000
 """Maximum characters shown of one item; `c` copies the whole item."""
 
@@ -38,9 +40,22 @@ def _lines(value: Mapping[str, Any], width: int) -> Iterator[Line]:
     yield from _rows(", ".join(tools) or "none", width, Tone.PLAIN)
     yield ()
     yield (Span(f"Context  {counted(len(items), 'item')}", Tone.STRONG), Span("  oldest first", Tone.DIM))
+    instructions = _text(value.get("instructions"))
     for item in items:
         for kind, content in item.items():
-            yield from _item(kind, content if isinstance(content, dict) else {}, width)
+            known = _without(instructions, content) if isinstance(content, dict) else {}
+            yield from _item(kind, known, width)
+
+
+def _without(instructions: str, item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an item of the context; instructions that are shown above are not repeated."""
+    if not instructions:
+        return item
+    if item.get("instructions") == instructions:
+        return {**item, "instructions": AS_ABOVE}
+    if [_part(each) for each in _list(item.get("content"))] == [instructions]:
+        return {**item, "content": [AS_ABOVE]}
+    return item
 
 
 def _item(kind: str, value: Mapping[str, Any], width: int) -> Iterator[Line]:

@@ -36,9 +36,9 @@ class TalkInput(Input):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Send"),
         Binding("escape", "leave", "Leave"),
-        Binding("up", "recall(-1)", show=False),
+        Binding("up", "recall(-1)", "Earlier"),
         Binding("down", "recall(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
+        Binding("pageup", "page(-1)", "Scroll"),
         Binding("pagedown", "page(1)", show=False),
     ]
 

@@ -8,7 +8,7 @@ from agent_tui.model.conversations import SessionView
 from agent_tui.model.events import JobStatus, ProcessState
 from agent_tui.model.state import LIVE_PHASES, AppState, JobView, ProcessView
 from agent_tui.tui.widgets.processes import Entry
-from agent_tui.tui.widgets.talk_steps import dollars
+from agent_tui.tui.widgets.talk_steps import dollars, session_figures
 from agent_tui.tui.widgets.text import Line, Part, Span, Tone, fit, grouped, joined, one_line, part
 
 NEEDED = {"livekit-agents": ((1, 5, 17), "1.5.17"), "agents-js": ((1, 5, 0), "1.5")}
@@ -129,7 +129,7 @@ NO_CODE = Span("")
 
 
 def head_line(session: SessionView, count: int, width: int, code: Span = NO_CODE) -> Line:
-    """Return a session's line: its number out of `count`, its agent, its state, its code, and its tokens."""
+    """Return a session's line: its number out of `count`, agent, state, code, tokens, and turns."""
     parts: list[Part] = []
     if count > 1:
         parts.append(part(0, (Span(f"session {session.number}/{count}", Tone.KEY), Span(" ← →", Tone.DIM))))
@@ -148,6 +148,8 @@ def head_line(session: SessionView, count: int, width: int, code: Span = NO_CODE
     if session.user_state and not session.text_only:
         parts.append(part(4, (Span(f"user {one_line(session.user_state)}", Tone.DIM),)))
     parts.append(part(5, _used(session)))
+    summed = session_figures(session.turns)
+    parts.append(part(6, (Span(summed, Tone.DIM),) if summed else ()))
     return joined(fit(parts, width, " · "), " · ")
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
 FIND_HELP = "Ctrl+O only matches · Esc close"
-ENDED = "this session has ended; select a running call to talk"
+ENDED = "ended · select a running call"
 
 
 class TalkFind(PromptInput):
@@ -234,7 +234,7 @@ class TalkPane(Vertical):
         event.stop()
         session = self._session
         if session is None or session.ended_at is not None:
-            self.notify(ENDED, severity="error", markup=False)
+            self.notify(f"this session has {ENDED}", severity="error", markup=False)
             self.input.restore()
             return
         self.view.follow = True

@@ -4,12 +4,25 @@ A spoken turn has the latencies that the SDK reports. For typed turns the SDK re
 steps come from the times of agent-tui's own events.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from agent_tui.model.conversations import MessageView, ToolView, TurnView
 from agent_tui.model.session_events import Role
-from agent_tui.tui.widgets.text import NONE, Line, Span, Tone, clip, grouped, joined, one_line, pad, width_of
+from agent_tui.tui.widgets.text import (
+    NONE,
+    Line,
+    Span,
+    Tone,
+    clip,
+    counted,
+    grouped,
+    joined,
+    one_line,
+    pad,
+    width_of,
+)
 
 THINKING, REPLY, TOOLS = "thinking", "reply", "tools"
 
@@ -33,6 +46,9 @@ BLOCKED, MEMORY = "event loop blocked", "memory"
 
 OPTIONAL = ("turn hook", "first sentence")
 """Steps that many turns do not have: without a latency, they are left out."""
+
+SUMMED = 3
+"""From so many answered turns on, the line of a session sums them up."""
 
 MAX_NAME = 24
 NAME_WIDTH, MS_WIDTH = 20, 9
@@ -226,7 +242,9 @@ def figures(turn: TurnView, limits: Limits, width: int, generation: int = 0) -> 
     tokens = int(turn.usage.get("input_tokens", 0) + turn.usage.get("output_tokens", 0))
     cost = f" {dollars(turn.cost)}" if turn.cost else ""
     blocked = sum(each.ms for each in turn.stalls)
-    stalls: Line = (_marked(f"blocked {blocked:,.0f}", tone_of(blocked, limits.stall_ms)),) if blocked else ()
+    stalls: Line = ()
+    if blocked:  # at least: only what was left of a stall when its ping was sent is measured
+        stalls = (_marked(f"blocked ≥{blocked:,.0f}", tone_of(blocked, limits.stall_ms)),)
     done, used, gen = (
         f"done {seconds(fall.done)}" if fall.done is not None else "",
         f"{grouped(tokens)} tok{cost}" if tokens > 0 else "",
@@ -250,6 +268,31 @@ def figures(turn: TurnView, limits: Limits, width: int, generation: int = 0) -> 
         if width_of(line) <= width:
             return line
     return _cut(line, width)
+
+
+def session_figures(turns: Sequence[TurnView]) -> str:
+    """Return how many turns there were, how long their answers took, and which was the slowest one.
+
+    Empty for fewer than `SUMMED` answered turns.
+    """
+    answers = [(ms, turn) for turn in turns if (ms := _answer_ms(turn)) is not None]
+    if len(answers) < SUMMED:
+        return ""
+    ranked = sorted(ms for ms, _ in answers)
+    half, most = (ranked[math.ceil(len(ranked) * share) - 1] for share in (0.5, 0.95))
+    slowest = max(answers, key=lambda each: each[0])[1]
+    steps = [each for each in waterfall(slowest).steps if not each.is_answer]
+    longest = max(steps, key=lambda step: step.ms or 0.0, default=None)
+    why = f" ({longest.name})" if longest is not None else ""
+    times = f"p50 {seconds(half)} · p95 {seconds(most)}"
+    return f"{counted(len(answers), 'turn')} · {times} · slowest: turn {slowest.number}{why}"
+
+
+def _answer_ms(turn: TurnView) -> float | None:
+    """Return how long the user waited for the answer of a turn; None if there was none."""
+    if turn.number == 0 or turn.ended is None:
+        return None
+    return turn.ended.first_delta_ms if turn.typed else turn.ended.metrics.get("e2e")
 
 
 def _segments(steps: Sequence[Step], total: Line, limits: Limits, answered: float | None) -> Line:
@@ -329,7 +372,7 @@ def _machine_rows(turn: TurnView, limits: Limits, width: int, cells: int, end: f
     zero = turn.started_at * 1000 if turn.typed else _user_stopped(turn, _end(heard, 0.0))
     for stall in turn.stalls:
         tone = tone_of(stall.ms, limits.stall_ms)
-        name, ms = _SIGNS.get(tone, "") + BLOCKED, f"{stall.ms:,.0f} ms"
+        name, ms = _SIGNS.get(tone, "") + BLOCKED, f"≥{stall.ms:,.0f} ms"
         head = pad(name, NAME_WIDTH) + pad(ms, MS_WIDTH, right=True)
         bar = ""
         if cells >= MIN_BAR and end > 0:

@@ -101,6 +101,15 @@ def turn_blocks(
     return (*blocks, *later)
 
 
+ENDS = {
+    "user_initiated": "closed",
+    "job_shutdown": "the job was shut down",
+    "participant_disconnected": "the participant left",
+    "task_completed": "the task was completed",
+}
+"""Why a session ended, in words, by the SDK's reasons."""
+
+
 def _is_said(entry: Entry) -> bool:
     return isinstance(entry, MessageView) and entry.role is se.Role.USER
 
@@ -134,7 +143,9 @@ def _swap(key: str, swap: SwapView, look: Look) -> Block:
         text += f" ({one_line(', '.join(swap.changed))})"
     notes = [note_text(each) for each in swap.notes]
     shown = [note_text(each) for each in new_notes(swap)]
-    if swap.known:
+    if swap.known and not shown:
+        text += " · not swapped: as before"
+    elif swap.known:
         shown.append(f"{counted(swap.known, 'note')} repeated from the previous swap")
     if shown:
         shown.append(f"R restarts the call on generation {new}")
@@ -369,6 +380,7 @@ def last_blocks(session: SessionView, now: float, look: Look) -> Iterator[Block]
         line = (Span(f"{YOU:<{LABEL}}", Tone.DIM), Span(text, Tone.DIM))
         yield Block(f"queued/{number}", (line,), queued)
     if session.ended_at is not None:
-        why = f": {one_line(session.end)}" if session.end else ""
+        end = ENDS.get(session.end, session.end)
+        why = f": {one_line(end)}" if end else ""
         text = f"── session ended at {clock(session.ended_at, millis=False)}{why} "
         yield Block("end", ((Span(clip(text.ljust(look.width, "─"), look.width), Tone.DIM),),), session.end)
