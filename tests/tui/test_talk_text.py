@@ -240,8 +240,8 @@ def test_three_answered_turns_are_summed_up() -> None:
         replace(turn(end=ended(1000.0, ms)), number=at) for at, ms in enumerate((300.0, 900.0, 400.0), 1)
     ]
     greeting = replace(turns[1], number=0)
-    assert session_figures([greeting, *turns[:2]]) == ""
-    shown = "3 turns · p50 0.40 s · p95 0.90 s · slowest: turn 2 (thinking)"
+    assert session_figures([greeting, *turns[:2]]) == ()
+    shown = ("3 turns · p50 0.40 s · p95 0.90 s", "slowest: turn 2 (thinking)")
     assert session_figures([greeting, *turns]) == shown
 
 

@@ -148,8 +148,8 @@ def head_line(session: SessionView, count: int, width: int, code: Span = NO_CODE
     if session.user_state and not session.text_only:
         parts.append(part(4, (Span(f"user {one_line(session.user_state)}", Tone.DIM),)))
     parts.append(part(5, _used(session)))
-    summed = session_figures(session.turns)
-    parts.append(part(6, (Span(summed, Tone.DIM),) if summed else ()))
+    for priority, figure in enumerate(session_figures(session.turns), 6):
+        parts.append(part(priority, (Span(figure, Tone.DIM),)))
     return joined(fit(parts, width, " · "), " · ")
 
 

@@ -270,14 +270,14 @@ def figures(turn: TurnView, limits: Limits, width: int, generation: int = 0) -> 
     return _cut(line, width)
 
 
-def session_figures(turns: Sequence[TurnView]) -> str:
+def session_figures(turns: Sequence[TurnView]) -> tuple[str, ...]:
     """Return how many turns there were, how long their answers took, and which was the slowest one.
 
-    Empty for fewer than `SUMMED` answered turns.
+    In parts, the more important one first. Empty for fewer than `SUMMED` answered turns.
     """
     answers = [(ms, turn) for turn in turns if (ms := _answer_ms(turn)) is not None]
     if len(answers) < SUMMED:
-        return ""
+        return ()
     ranked = sorted(ms for ms, _ in answers)
     half, most = (ranked[math.ceil(len(ranked) * share) - 1] for share in (0.5, 0.95))
     slowest = max(answers, key=lambda each: each[0])[1]
@@ -285,7 +285,7 @@ def session_figures(turns: Sequence[TurnView]) -> str:
     longest = max(steps, key=lambda step: step.ms or 0.0, default=None)
     why = f" ({longest.name})" if longest is not None else ""
     times = f"p50 {seconds(half)} · p95 {seconds(most)}"
-    return f"{counted(len(answers), 'turn')} · {times} · slowest: turn {slowest.number}{why}"
+    return f"{counted(len(answers), 'turn')} · {times}", f"slowest: turn {slowest.number}{why}"
 
 
 def _answer_ms(turn: TurnView) -> float | None:
