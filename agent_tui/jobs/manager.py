@@ -305,7 +305,7 @@ class JobManager:
             why = record.end_request[1] if record.end_request else self._accept(record, answer.accept)
             if why is None:
                 return True
-        record.declined = why or "declined by the request function"
+        record.declined = why or "the request function rejected it"
         # `await req.accept()` of the agent waits for this, even if the time limit for the answer has passed.
         control.report_outcome(record.id, record.declined)
         self._decline(record, why, terminate=answer.terminate)

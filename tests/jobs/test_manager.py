@@ -162,7 +162,7 @@ async def test_a_job_that_is_ended_while_the_request_function_thinks(accepts: bo
         bench.thinking.set()
         await until(lambda: bench.over_records)
         assert bench.answers == [("AJ_1", Reject(terminate=False))]
-        said = "by the user" if accepts else "declined by the request function"
+        said = "by the user" if accepts else "the request function rejected it"
         assert bench.over_records[0].declined == said
         assert bench.told(ev.OfferAnswered)[0].error == ("by the user" if accepts else None)
         assert bench.outcomes == [("AJ_1", said)]

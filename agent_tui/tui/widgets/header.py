@@ -290,7 +290,7 @@ def _stopping_part(state: AppState, now: float) -> Part:
         0,
         (Span(f"■ {reason}: {what}{limit} · q kill now", Tone.WARN),),
         (Span(f"■ {what}{limit} · q kill now", Tone.WARN),),
-        (Span(f"■ {what}{limit}", Tone.WARN),),
+        (Span(f"■ {what} · q kill now", Tone.WARN),),
     )
 
 

@@ -68,7 +68,7 @@ SERVICES = {
 _DOES = {
     ProcessKind.CONTROL: "request and load functions",
     ProcessKind.TEMPLATE: "agent loaded, forked per job",
-    ProcessKind.BASE: "SDK loaded, forked per job",
+    ProcessKind.BASE: "imports done, forked per job",
     ProcessKind.INFERENCE: "local models for all jobs",
     ProcessKind.BLANK: "SDK loaded, for the next use",
 }
