@@ -726,6 +726,8 @@ async def test_what_is_typed_before_the_first_session_is_sent_once_it_has_starte
         await until(lambda: app.focused is pane.input)
         assert pane.input.value == "and"
         assert not app.query_one(FirstTurns).display
+        await pilot.press("escape")
+        await until(lambda: app.focused is pane.view)
 
 
 async def test_esc_leaves_the_line_for_first_turns_and_keeps_its_turns() -> None:

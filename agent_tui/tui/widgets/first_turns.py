@@ -39,8 +39,9 @@ class FirstTurns(Horizontal):
         self.screen.set_focus(self.field)  # at once: the next keys may already be there
 
     def close(self) -> None:
-        """Hide the line. Turns that were sent still wait for `take`."""
+        """Remove the input, so that the focus cannot return to it. Turns that were sent wait for `take`."""
         self.remove_class("-open")
+        self.remove_children()
 
     def take(self) -> list[str]:
         """Return the turns that wait to be sent, and forget them."""
