@@ -415,6 +415,11 @@ def test_stalls_and_memory_are_on_the_axis_of_the_turn() -> None:
     assert "▲" not in plain(figures(view, Limits(stall_ms=0), 100))
 
 
+def test_a_turn_that_failed_is_not_called_done() -> None:
+    view = turn(end=replace(ended(300.0, None), error="no route to host"))
+    assert plain(figures(view, Limits(), 100)).endswith("failed after 0.30 s")
+
+
 def test_the_cost_of_a_turn_follows_its_tokens() -> None:
     view = turn(end=ended(300.0, 200.0), usage={"input_tokens": 400.0, "output_tokens": 12.0})
     for cost, shown in (

@@ -245,8 +245,9 @@ def figures(turn: TurnView, limits: Limits, width: int, generation: int = 0) -> 
     stalls: Line = ()
     if blocked:  # at least: only what was left of a stall when its ping was sent is measured
         stalls = (_marked(f"blocked ≥{blocked:,.0f}", tone_of(blocked, limits.stall_ms)),)
+    how = "failed after" if turn.ended is not None and turn.ended.error else "done"
     done, used, gen = (
-        f"done {seconds(fall.done)}" if fall.done is not None else "",
+        f"{how} {seconds(fall.done)}" if fall.done is not None else "",
         f"{grouped(tokens)} tok{cost}" if tokens > 0 else "",
         f"gen {generation}" if generation else "",
     )
