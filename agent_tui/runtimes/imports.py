@@ -22,13 +22,14 @@ MOST_NAMES = 10_000
 LONGEST = 255
 """Maximum number of characters of a dotted name."""
 
-# Possessive throughout, so that nothing is scanned twice, whatever the file contains.
+# Possessive, so that nothing is scanned twice, whatever the file contains. Groups are not: Python 3.11.2 then
+# matches them wrongly. What follows them is optional, so they are not tried twice either.
 _TEXT = re.compile(
     r'''
-    """ (?: [^"\\]++ | \\. | "(?!"") )*+ (?: """ )?
-    | \'\'\' (?: [^'\\]++ | \\. | '(?!\'\') )*+ (?: \'\'\' )?
-    | " (?: [^"\\\n]++ | \\. )*+ "?
-    | ' (?: [^'\\\n]++ | \\. )*+ '?
+    """ (?: [^"\\]++ | \\. | "(?!"") )* (?: """ )?
+    | \'\'\' (?: [^'\\]++ | \\. | '(?!\'\') )* (?: \'\'\' )?
+    | " (?: [^"\\\n]++ | \\. )* "?
+    | ' (?: [^'\\\n]++ | \\. )* '?
     | \# [^\n]*+
     ''',
     re.VERBOSE | re.DOTALL,
@@ -47,7 +48,7 @@ _BLOCK_OF_REQUIRED = re.compile(r"try[ \t]*+:|(?:async[ \t]++)?with\b")
 _REST_OF_TRY = re.compile(r"(?:except|else|finally)\b")
 _STATEMENTS = re.compile(r"[;:]")
 _STATEMENT = re.compile(
-    r"[ \t]*+(?:from\b[ \t]*+(?P<dots>[. \t]*+)(?P<base>(?:(?!import\b)[\w.]++)?+)[ \t]*+)?"
+    r"[ \t]*+(?:from\b[ \t]*+(?P<dots>[. \t]*+)(?P<base>(?:(?!import\b)[\w.]++)?)[ \t]*+)?"
     r"import\b(?P<names>.*)"
 )
 
