@@ -20,13 +20,13 @@ from agent_tui.runtimes.install import install_command
 from agent_tui.runtimes.node.imports import imports_of as node_imports_of
 
 MOST_BYTES = 2**18
-"""The most of a file that is read."""
+"""Maximum number of bytes read from a file."""
 
 MOST_LINES = 40
-"""The most lines of one import statement that are read."""
+"""Maximum number of lines read of one import statement."""
 
 OWN_PROJECT = f"{INFERENCE} needs a project of LiveKit Cloud"
-"""The key of a local server is no project's."""
+"""A local server's key belongs to no project."""
 
 NEED_KEYS = frozenset(KEYS) - {"azure", "google"}
 """The plugins that accept nothing else in place of their key."""

@@ -42,7 +42,7 @@ class Cause(Struct, frozen=True):
 
 
 class Failure(Struct, frozen=True):
-    """What is known about an error. `text` has its cause first."""
+    """What is known about an error. `text` starts with the cause."""
 
     kind: FailureKind
     text: str

@@ -176,7 +176,7 @@ class UsageChanged(Struct, frozen=True):
 class SessionFailed(Struct, frozen=True):
     """A component of the session (llm, stt, tts) reported an error. The session may continue.
 
-    `error` has the cause first. `host` and `status` (HTTP) are those that the error names.
+    `error` starts with the cause. `host` and `status` (HTTP) are those that the error names.
     """
 
     job_id: str

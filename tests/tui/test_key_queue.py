@@ -15,7 +15,7 @@ from agent_tui.tui.widgets.talk_input import TalkInput
 from tests.fakes.engine import FakeEngine
 from tests.fakes.scripted_child import until
 from tests.tui import histories
-from tests.tui.page_host import app_over, painted
+from tests.tui.page_host import page_host
 
 
 def type_at_once(app: AgentTuiApp, *keys: str) -> None:
@@ -28,9 +28,7 @@ def type_at_once(app: AgentTuiApp, *keys: str) -> None:
 async def test_keys_after_one_that_opens_a_form_are_its_text(size: tuple[int, int]) -> None:
     engine = FakeEngine()
     histories.busy(engine)
-    app = app_over(engine, AgentTuiApp)
-    async with app.run_test(size=size) as pilot:
-        await painted(app, engine, pilot)
+    async with page_host(engine, kind=AgentTuiApp, size=size) as (app, _):
         type_at_once(app, "D", *"xRqr")
         await until(lambda: isinstance(app.screen, DispatchForm))
         await until(lambda: isinstance(app.focused, Input) and app.focused.value == "xRqr")
@@ -45,9 +43,7 @@ async def test_keys_after_one_that_opens_a_form_are_its_text(size: tuple[int, in
 async def test_keys_after_enter_are_typed_to_the_agent() -> None:
     engine = FakeEngine()
     histories.talk(engine)
-    app = app_over(engine, AgentTuiApp)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await painted(app, engine, pilot)
+    async with page_host(engine, kind=AgentTuiApp, size=(120, 40)) as (app, _):
         type_at_once(app, "enter", *"exit")
         field = app.query_one(TalkInput)
         await until(lambda: field.has_focus and field.value == "exit")
@@ -62,9 +58,7 @@ async def test_keys_after_enter_are_typed_to_the_agent() -> None:
 async def test_keys_after_the_page_of_a_conversation_are_typed_to_the_agent() -> None:
     engine = FakeEngine()
     histories.talk(engine)
-    app = app_over(engine, AgentTuiApp)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await painted(app, engine, pilot)
+    async with page_host(engine, kind=AgentTuiApp, size=(80, 24)) as (app, _):
         type_at_once(app, "C", *"quiz")
         await until(lambda: isinstance(app.focused, TalkInput) and app.focused.value == "quiz")
 
@@ -72,9 +66,7 @@ async def test_keys_after_the_page_of_a_conversation_are_typed_to_the_agent() ->
 async def test_keys_keep_their_order() -> None:
     engine = FakeEngine()
     histories.busy(engine)
-    app = app_over(engine, AgentTuiApp)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await painted(app, engine, pilot)
+    async with page_host(engine, kind=AgentTuiApp, size=(120, 40)) as (app, _):
         first, second = [job.id for job in engine.state.live_jobs]
         assert app.query_one(Processes).selected is not None
         type_at_once(app, "down", "x", "up", "x")
@@ -85,9 +77,7 @@ async def test_keys_keep_their_order() -> None:
 async def test_a_key_that_closes_its_widget_does_not_hold_the_next_ones() -> None:
     engine = FakeEngine()
     histories.busy(engine)
-    app = app_over(engine, AgentTuiApp)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await painted(app, engine, pilot)
+    async with page_host(engine, kind=AgentTuiApp, size=(120, 40)) as (app, _):
         type_at_once(app, *("D", "escape") * 3, "l")
         await until(lambda: len(engine.commands) == 1)
         assert len(app.screen_stack) == 1
@@ -97,9 +87,7 @@ async def test_a_key_that_closes_its_widget_does_not_hold_the_next_ones() -> Non
 async def test_text_pasted_into_a_conversation_goes_to_its_input() -> None:
     engine = FakeEngine()
     histories.talk(engine)
-    app = app_over(engine, AgentTuiApp)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await painted(app, engine, pilot)
+    async with page_host(engine, kind=AgentTuiApp, size=(120, 40)) as (app, pilot):
         await pilot.press("2")
         app.post_message(events.Paste("quit\nnow"))
         field = app.query_one(TalkInput)
@@ -110,12 +98,9 @@ async def test_text_pasted_into_a_conversation_goes_to_its_input() -> None:
 async def test_ctrl_c_does_not_wait_for_a_key_that_hangs() -> None:
     engine = FakeEngine()
     histories.idle(engine)
-    app = app_over(engine, AgentTuiApp)
-    async with app.run_test(size=(120, 40)) as pilot:
-        await painted(app, engine, pilot)
+    async with page_host(engine, kind=AgentTuiApp, size=(120, 40)) as (app, _):
         hangs, table = asyncio.Event(), app.query_one(Processes)
         table.call_later(hangs.wait)  # as a handler that waits for something
         type_at_once(app, "down", "l", "ctrl+c")
         await until(lambda: engine.commands == [cmd.Stop("quit", False)])
         hangs.set()
-    await app.ended()
