@@ -73,8 +73,10 @@ def preload(name: str) -> bool:
 
 
 def freeze() -> None:
-    """Collect garbage, and exempt the rest from later collections: one in a fork would copy that memory."""
-    gc.unfreeze()
+    """Exempt what is loaded from garbage collections: one in a fork would copy that memory.
+
+    What is frozen already stays so: collecting it here would copy what running forks share with this process.
+    """
     gc.collect()
     gc.freeze()
 
