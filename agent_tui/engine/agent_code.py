@@ -311,6 +311,7 @@ class AgentCode:
             self._clock,
             self._emit,
             cores=available_cores(),
+            jobs_wait=lambda: self._pool.jobs_wait,
             method=config.start_method or StartMethod.BLANK,
             keeps_stock=config.watch,
             first=config.head_start.claim() if config.head_start else None,

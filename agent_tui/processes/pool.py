@@ -202,6 +202,11 @@ class Pool:
         return self._target
 
     @property
+    def jobs_wait(self) -> bool:
+        """Whether jobs wait for a process."""
+        return bool(self._waiting)
+
+    @property
     def failures(self) -> int:
         """Starts that failed in a row."""
         return self._failures

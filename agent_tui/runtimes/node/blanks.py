@@ -25,7 +25,10 @@ from agent_tui.runtimes.spawn import Command, SpawnedProcess, Started, start, sy
 CHILD = Path(agent_tui.__file__).parent / "child" / "node"
 
 STOCK = 2
-"""How many spare blanks there are. A load uses one to check the file, and one for the first warm process."""
+"""How many spare blanks there are. A load uses one to check the file, and one for the first warm process.
+
+Other processes take these only if a job waits: a save soon after a job would find none otherwise.
+"""
 
 STOCK_WHILE_BUSY = 3
 OFTEN_S = 10.0
@@ -146,12 +149,14 @@ class Blanks:
         emit: Callable[[Event], None],
         *,
         cores: int = 2,
+        jobs_wait: Callable[[], bool] = lambda: True,
         method: StartMethod = StartMethod.BLANK,
         keeps_stock: bool = True,
         first: Started | None = None,
         first_environ: Mapping[str, str] | None = None,
     ) -> None:
-        """`first` is a blank that was started before, in `first_environ`.
+        """`first` is a blank that was started before, in `first_environ`. `jobs_wait` returns whether jobs wait
+        for a process.
 
         Without `keeps_stock` (no save will come), or with the method `spawn`, blanks are only started when
         they are claimed.
@@ -166,6 +171,7 @@ class Blanks:
         self._clock = clock
         self._emit = emit
         self._cores = cores
+        self._jobs_wait = jobs_wait
         self._numbers = itertools.count(1)
         self._stock: list[Blank] = []
         self._importing: set[Blank] = set()
@@ -186,10 +192,12 @@ class Blanks:
     def stock(self) -> tuple[Blank, ...]:
         return tuple(self._stock)
 
-    def claim(self, environ: Mapping[str, str], kind: ProcessKind, process_id: str) -> Blank:
+    def claim(
+        self, environ: Mapping[str, str], kind: ProcessKind, process_id: str, *, for_load: bool = True
+    ) -> Blank:
         """Return a blank for that environment: one from the stock, preferably ready, or a new one.
 
-        The caller owns it, and sends it a spec once it is `ready`, or gives it back. Raise OSError if no
+        With `for_load`, a load waits for the process. The caller owns it, and sends it a spec once it is `ready`, or gives it back. Raise OSError if no
         blank can be started, for example because the project no longer has the SDK.
         """
         if kind is ProcessKind.CONTROL:
@@ -199,7 +207,8 @@ class Blanks:
             self._end(each, "the environment changed")
         self._environ = environ
         self._deaths = 0
-        if self._stock:
+        kept = 0 if for_load or not self._keeps_stock or self._jobs_wait() else STOCK
+        if len(self._stock) > kept:
             blank = next((each for each in self._stock if each.ready.done()), self._stock[0])
             self._stock.remove(blank)
             self._report(blank, ProcessState.ENDED, f"became {process_id}")

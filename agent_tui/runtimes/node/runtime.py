@@ -45,6 +45,8 @@ class NodeRuntime:
         self._settings = settings or ChildSettings()
         self._modules = modules or Modules()
         self._snapshot: Mapping[str, Mapping[str, str]] | None = None
+        self._is_warm = False
+        """Whether a job process was started, which is all that a load waits for."""
         self._closed = False
 
     def configure(self, settings: ChildSettings) -> None:
@@ -87,8 +89,10 @@ class NodeRuntime:
             "snapshot": self._written_snapshot(),
             "missing": sorted(self._modules.missing),
         }
+        for_load = kind is ProcessKind.CONTROL or not self._is_warm
+        self._is_warm = self._is_warm or kind is ProcessKind.JOB
         return NodeChild(
-            self._blanks.claim(self.environ, kind, process_id),
+            self._blanks.claim(self.environ, kind, process_id, for_load=for_load),
             self._blanks,
             KINDS[AGENTS_JS].traits,
             dialect,

@@ -155,6 +155,24 @@ async def test_the_stock_is_refilled_despite_a_series_of_claims(
                 blanks.give_back(each)
 
 
+async def test_a_replacement_leaves_the_stock_to_the_next_load_unless_a_job_waits(tmp_path: Path) -> None:
+    async with stock(tmp_path) as (blanks, _):
+        kept = blanks.stock
+        blanks._jobs_wait = lambda: False
+        replacement = blanks.claim(clean_environ(), JOB, "p1", for_load=False)
+        assert replacement not in kept
+        assert blanks.stock == kept
+        control, warm = (blanks.claim(clean_environ(), kind, "p2") for kind in (CONTROL, JOB))
+        assert {control, warm} == set(kept)
+        for each in (replacement, control, warm):
+            blanks.give_back(each)
+        blanks._jobs_wait = lambda: True
+        awaited = blanks.claim(clean_environ(), JOB, "p3", for_load=False)
+        assert awaited not in blanks.stock
+        assert len(blanks.stock) == 2
+        blanks.give_back(awaited)
+
+
 async def test_no_more_start_at_once_than_there_are_cores(tmp_path: Path) -> None:
     async with stock(tmp_path, cores=1) as (blanks, _):
         assert len(blanks.stock) == 1
