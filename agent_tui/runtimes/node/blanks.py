@@ -155,8 +155,9 @@ class Blanks:
         first: Started | None = None,
         first_environ: Mapping[str, str] | None = None,
     ) -> None:
-        """`first` is a blank that was started before, in `first_environ`. `jobs_wait` returns whether jobs wait
-        for a process.
+        """`first` is a blank that was started before, in `first_environ`.
+
+        `jobs_wait` returns whether jobs wait for a process.
 
         Without `keeps_stock` (no save will come), or with the method `spawn`, blanks are only started when
         they are claimed.
@@ -197,8 +198,9 @@ class Blanks:
     ) -> Blank:
         """Return a blank for that environment: one from the stock, preferably ready, or a new one.
 
-        With `for_load`, a load waits for the process. The caller owns it, and sends it a spec once it is `ready`, or gives it back. Raise OSError if no
-        blank can be started, for example because the project no longer has the SDK.
+        With `for_load`, a load waits for the process. The caller owns the blank, and sends it a spec once it
+        is `ready`, or gives it back. Raise OSError if no blank can be started, for example because the
+        project no longer has the SDK.
         """
         if kind is ProcessKind.CONTROL:
             self._loads = (self._clock.monotonic(), self._loads[0])
