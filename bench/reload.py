@@ -76,6 +76,8 @@ async def saves(
             await asyncio.sleep(FOLLOW_S)
         after = rig.cost(worker.process.pid)
     print_saves(project.entries(), saved)
+    if project.kind.is_node and worker.prints_events:
+        print_by_stock(project.entries(), saved, worker.events())
     if worker.prints_events:
         print_ready(worker.events())
     print_lost(place, project, worker)
@@ -97,6 +99,23 @@ def print_saves(entries: list[rig.Entry], saved: dict[int, float]) -> None:
     print(f"  last entry on old   {rig.spread(last_old)}")
     print(f"  first entry on new  {rig.spread(first_new)}")
     print(f"  old after new       {behind} jobs; saves that no job ran: {never}")
+
+
+def print_by_stock(entries: list[rig.Entry], saved: dict[int, float], events: list[dict[str, Any]]) -> None:
+    """Print the last entry on old code by the number of blanks that were ready when the file was saved."""
+    by_count: dict[int, list[float]] = {}
+    for version, at in saved.items():
+        until = saved.get(version + 1, float("inf"))
+        states = {
+            each["id"]: each["state"]
+            for each in events
+            if each["event"] == "process" and each["kind"] == "blank" and each["ts"] < at
+        }
+        ready = sum(state == "idle" for state in states.values())
+        last = max((e.at - at for e in entries if e.version < version and at < e.at < until), default=0.0)
+        by_count.setdefault(ready, []).append(last)
+    for ready, last_old in sorted(by_count.items()):
+        print(f"    {ready} blanks ready     {rig.spread(last_old)}")
 
 
 def lost(place: rig.Place, project: rig.Project) -> set[str]:
