@@ -338,6 +338,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
             "arguments": e.arguments,
             "output": e.output,
             "is_error": e.is_error,
+            "error": e.error or None,
             "duration_ms": _ms(e.duration_ms),
         }
     ),

@@ -400,6 +400,7 @@ class Session:
                     None if started is None else max(ended - started, 0.0) * 1000,
                     call_id,
                     None if started is None else self._wall(started),
+                    output.get("error", ""),
                 )
             )
 

@@ -175,7 +175,7 @@ def _message(e: se.MessageAdded) -> str:
 
 def _tool_called(e: se.ToolCalled) -> str:
     took = "" if e.duration_ms is None else f" ({duration_text(e.duration_ms / 1000)})"
-    return f"  ⚙ {e.name}({e.arguments}) {'✗' if e.is_error else '✓'}{took} {e.output}"
+    return f"  ⚙ {e.name}({e.arguments}) {'✗' if e.is_error else '✓'}{took} {e.error or e.output}"
 
 
 def _swap_waiting(e: se.SwapWaiting) -> str:

@@ -38,6 +38,8 @@ class ToolView(Struct, frozen=True, tag=True):
     output: str | None = None
     is_error: bool = False
     duration_ms: float | None = None
+    error: str = ""
+    """What the tool raised, and where, if the LLM got another text."""
 
 
 class HandoffView(Struct, frozen=True, tag=True):
@@ -319,6 +321,7 @@ def _tool_called(session: SessionView, event: se.ToolCalled, ts: float) -> Sessi
         event.output,
         event.is_error,
         event.duration_ms,
+        event.error,
     )
     turn = _turn(session, event.turn, ts)
     for index, entry in enumerate(turn.entries):

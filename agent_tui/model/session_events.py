@@ -122,6 +122,8 @@ class ToolCalled(Struct, frozen=True):
     call_id: str
     started_at: float | None = None
     """In Unix seconds; None if its start was not reported."""
+    error: str = ""
+    """What the tool raised, and where. The SDK keeps that from the LLM, which gets `output`."""
 
 
 class HandedOff(Struct, frozen=True):

@@ -84,6 +84,7 @@ def _entry_json(entry: Entry) -> dict[str, Any]:
                 "arguments": entry.arguments,
                 "output": entry.output,
                 "is_error": entry.is_error,
+                "error": entry.error or None,
                 "duration_ms": entry.duration_ms,
             }
         case HandoffView():
@@ -158,6 +159,8 @@ def _turn_markdown(turn: TurnView) -> Iterator[str]:
                 state = "running" if entry.output is None else "failed" if entry.is_error else "returned"
                 yield f"tool {_code(entry.name)} {state}{took}"
                 yield from ("", *_indented(entry.arguments))
+                if entry.error:
+                    yield from ("", "error", "", *_indented(entry.error))
                 if entry.output is not None:
                     yield from ("", "→", "", *_indented(entry.output))
             case HandoffView():

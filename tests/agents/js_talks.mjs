@@ -18,7 +18,7 @@ class Stream extends llm.LLMStream {
     const texts = items.filter((item) => item.role === 'user').map((item) => item.textContent ?? '');
     const said = texts.at(-1) ?? '';
     const last = items.at(-1);
-    const tool = ['weather', 'stuck', 'fails', 'billing'].find((name) => said.includes(name));
+    const tool = ['weather', 'stuck', 'breaks', 'fails', 'billing'].find((name) => said.includes(name));
     if (last?.type === 'function_call_output') this.say(`It is ${last.isError ? last.output : JSON.parse(last.output)}.`);
     else if (tool) {
       const call = llm.FunctionCall.create({ callId: `call-${items.length}`, name: tool, args: '{}' });
@@ -68,6 +68,9 @@ class Talker extends voice.Agent {
         tool('stuck', async () => new Promise(() => {})),
         tool('fails', async () => {
           throw new llm.ToolError('no weather');
+        }),
+        tool('breaks', async () => {
+          throw new TypeError('no such table');
         }),
         tool('billing', async () => llm.handoff({ agent: new Billing(), returns: 'with billing' })),
       ],

@@ -48,6 +48,12 @@ async def test_turns_with_tools_a_handoff_a_failing_tts_and_a_reply_of_a_megabyt
         False,
     )
     assert (fails["turn"], fails["is_error"]) == (3, True)
+    line = next(
+        n for n, text in enumerate(TALKS.read_text().splitlines(), 1) if "raise ValueError(json" in text
+    )
+    assert fails["error"] == f'sdk_talks.py:{line}: ValueError: "no weather"'
+    assert "no weather" not in fails["output"]  # the SDK keeps it from the LLM
+    assert weather["error"] is None
     assert (billing["turn"], billing["is_error"]) == (5, False)
     assert [(each["from_agent"], each["to_agent"]) for each in run.all("handoff")][-1] == (
         "talker",

@@ -178,6 +178,15 @@ async def test_tools_are_timed_where_their_start_is_reported() -> None:
     assert (second.output, second.duration_ms) == ("", None)
 
 
+async def test_what_a_tool_raised_is_apart_from_what_the_llm_gets() -> None:
+    bench = Bench()
+    call = {"call_id": "c1", "name": "find_rooms", "arguments": "{}"}
+    output = {"call_id": "c1", "output": "it failed", "is_error": True, "error": "rooms.py:4: KeyError: 'a'"}
+    bench.event("function_tools_executed", function_calls=[call], function_call_outputs=[output])
+    (called,) = bench.all(se.ToolCalled)
+    assert (called.output, called.is_error, called.error) == ("it failed", True, "rooms.py:4: KeyError: 'a'")
+
+
 async def test_a_tool_that_blocks_the_event_loop_has_the_time_of_its_own_events() -> None:
     """Its job sends all events of the call when the loop runs again."""
     bench = Bench()

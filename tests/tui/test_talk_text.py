@@ -80,7 +80,8 @@ def message(role: se.Role, text: str, at: float = T0, **more: object) -> Message
 def tool(start: float, ms: float | None, name: str = "find_rooms", **more: object) -> ToolView:
     output = more.get("output", "two")
     arguments = str(more.get("arguments", '{"day": "Fri"}'))
-    return ToolView(T0 + start, "c1", name, arguments, output, bool(more.get("is_error")), ms)  # type: ignore[arg-type]
+    error = str(more.get("error", ""))
+    return ToolView(T0 + start, "c1", name, arguments, output, bool(more.get("is_error")), ms, error)  # type: ignore[arg-type]
 
 
 def ended(duration: float, first: float | None, error: str = "", **metrics: float) -> se.TurnEnded:
@@ -278,6 +279,19 @@ def test_a_tool_call_runs_fails_and_may_have_arguments_that_are_not_json() -> No
     assert texts([failed]) == ['     ⚙ find_rooms(day="Fri") ✗ failed 5 ms → no']
     assert call_text("f", "{not json") == "f({not json)"
     assert call_text("f", "[1]") == "f([1])"
+
+
+def test_what_a_tool_raised_comes_before_what_the_llm_gets() -> None:
+    raised = turn(tool(0, 5.0, is_error=True, output="An error occurred", error="rooms.py:4: KeyError: 'a'"))
+    (folded,) = turn_blocks(raised, 1, LOOK)
+    assert texts([folded])[-1].endswith("→ rooms.py:4: KeyError: 'a'")
+    assert "An error occurred" not in "".join(texts([folded]))
+    (whole,) = turn_blocks(raised, 1, LOOK, frozenset({"1/0"}))
+    assert [row.strip() for row in texts([whole])[-2:]] == [
+        "→ rooms.py:4: KeyError: 'a'",
+        "→ An error occurred",
+    ]
+    assert whole.text.endswith("→ rooms.py:4: KeyError: 'a'\n→ An error occurred")
 
 
 def test_a_long_message_is_folded_and_shown_whole() -> None:

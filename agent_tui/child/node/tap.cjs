@@ -9,6 +9,7 @@ const { describeFailure } = require('./failures.cjs');
 
 const DELTA_MS = 20; // for which the text of a reply is collected before it is sent
 const MAX_REASON = 4096;
+const TOOL_FAILED = 'exception occurred while executing tool'; // the SDK's log line; the LLM gets another text
 
 /** The sessions of one job, numbered from 1 in the order in which they start. */
 class Tap {
@@ -19,6 +20,7 @@ class Tap {
     this.textOnly = false; // whether sessions run without audio
     this.sessions = [];
     this.open = new WeakMap();
+    this.toolErrors = null; // what tools raised, by name, until their results are sent; null before the first session
     this.onClose = () => {}; // called when a session has closed
   }
 
@@ -70,6 +72,7 @@ class Tap {
     if (!this.isOn || this.open.has(session)) return undefined;
     const number = this.sessions.length + 1;
     try {
+      if (this.toolErrors === null) this.noteToolErrors();
       const attached = new TappedSession(this, number, session);
       this.sessions.push(attached);
       this.open.set(session, attached);
@@ -78,6 +81,21 @@ class Tap {
       this.warn(number, error);
       return undefined;
     }
+  }
+
+  /** Note the errors of tools from the SDK's log, because nothing else has their text. */
+  noteToolErrors() {
+    const errors = new Map();
+    this.toolErrors = errors;
+    const logger = this.child.sdk.log();
+    const { error } = logger;
+    logger.error = function (fields, text, ...more) {
+      if (text === TOOL_FAILED && fields?.error !== undefined) {
+        const name = String(fields.function);
+        errors.set(name, [...(errors.get(name) ?? []), String(fields.error).slice(0, MAX_REASON)]);
+      }
+      return error.call(this, fields, text, ...more);
+    };
   }
 
   /** Return the options of `start`, which turn audio off if the tap's sessions run without it. */
@@ -223,6 +241,10 @@ class TappedSession {
     }
     if (data.event?.agent_state_changed) this.listening = null;
     if (data.event?.error) data.event.error = this.failures.shift() ?? data.event.error;
+    for (const output of data.event?.function_tools_executed?.function_call_outputs ?? []) {
+      const error = output.is_error ? this.tap.toolErrors.get(output.name)?.shift() : undefined;
+      if (error !== undefined && error !== output.output) output.error = error;
+    }
     if (this.held) this.held.push(data);
     else this.send('session_data', { data });
   }

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import traceback
 from typing import Any
+
+from . import project_files
 
 MOST_CAUSES = 8
 MAX_TEXT = 2000
@@ -18,6 +22,19 @@ def describe(error: Any) -> dict[str, Any]:
         "retrying": bool(getattr(error, "recoverable", False)),
         "causes": [_cause(each) for each in _chain(raised)],
     }
+
+
+def tool_error(error: BaseException) -> str:
+    """Return what a tool raised, after the last line of the project that it came through."""
+    text = ""
+    with contextlib.suppress(Exception):  # any `__str__` may fail
+        text = str(error)[:MAX_TEXT]
+    lines = [
+        f"{os.path.basename(frame.filename)}:{frame.lineno}: "
+        for frame in traceback.extract_tb(error.__traceback__)
+        if project_files.is_project_file(frame.filename)
+    ]
+    return (lines[-1] if lines else "") + f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
 def _chain(error: Any) -> list[Any]:

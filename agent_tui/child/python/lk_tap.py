@@ -42,6 +42,8 @@ def patch() -> None:
             session.start = _tapped_start(session.start)
             if isinstance(getattr(session, "_text_only", None), property):
                 session._text_only = _text_only(session._text_only)
+            generation: Any = importlib.import_module("livekit.agents.voice.generation")
+            generation.make_tool_output = _noting_errors(generation.make_tool_output)
 
 
 def install(link: HostLink) -> Tap:
@@ -78,6 +80,21 @@ def _text_only(original: property) -> property:
     return property(lambda session: bool(_tap is not None and _tap.text_only) or original.__get__(session))
 
 
+def _noting_errors(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the SDK's function that makes a result for the LLM; this one also notes what the tool raised."""
+
+    @functools.wraps(original)
+    def make(*args: Any, **kwargs: Any) -> Any:
+        result = original(*args, **kwargs)
+        if _tap is not None:
+            _tap.note_tool_error(
+                getattr(result, "fnc_call_out", None), getattr(result, "raw_exception", None)
+            )
+        return result
+
+    return make
+
+
 class Tap:
     """The sessions of one job, numbered from 1 in the order in which they start."""
 
@@ -87,6 +104,8 @@ class Tap:
         self.send, self.offer = link.send, link.offer
         self.on_change: Callable[[], None] = lambda: None
         """Called when a session ended, or may have become able to take new code."""
+        self.tool_errors: dict[str, str] = {}
+        """What tools raised, by call id, until their results are sent. The LLM gets another text."""
         self._sessions: dict[int, TappedSession] = {}
         self._known: set[int] = set()
 
@@ -108,6 +127,11 @@ class Tap:
             _log.warning("agent-tui cannot show session %d: %s: %s", number, type(error).__name__, error)
             return None
         return attached
+
+    def note_tool_error(self, returned: Any, error: BaseException | None) -> None:
+        """Note what a tool raised, unless the LLM gets the same text, as that of a `ToolError`."""
+        if returned is not None and error is not None and getattr(error, "message", "") != returned.output:
+            self.tool_errors[returned.call_id] = lk_failures.tool_error(error)
 
     def receive(self, case: str, value: dict[str, Any]) -> None:
         """Pass a message of the host to its session. Called in the thread that reads the channel."""
@@ -243,8 +267,12 @@ class TappedSession:
 
             async def send_message(self, message: Any) -> None:
                 data = tapped._json.MessageToDict(message, preserving_proto_field_name=True)
-                if "error" in data.get("event", {}) and tapped._failures:
-                    data["event"]["error"] = tapped._failures.pop(0)
+                event = data.get("event", {})
+                if "error" in event and tapped._failures:
+                    event["error"] = tapped._failures.pop(0)
+                for each in event.get("function_tools_executed", {}).get("function_call_outputs", ()):
+                    if error := tapped._tap.tool_errors.pop(each.get("call_id", ""), ""):
+                        each["error"] = error
                 tapped._tap.send("session_data", session=tapped.number, data=data)
 
             async def close(self) -> None:

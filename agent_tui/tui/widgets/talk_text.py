@@ -326,15 +326,16 @@ def tool_state(tool: ToolView) -> tuple[str, Tone]:
 def _tool(key: str, tool: ToolView, look: Look, *, is_open: bool) -> Block:
     room = look.width - LABEL
     call, (state, tone) = call_text(tool.name, tool.arguments), tool_state(tool)
-    output = one_line(tool.output or "", FOLDED_CHARACTERS)
+    output = one_line(tool.error or tool.output or "", FOLDED_CHARACTERS)
     returned = Tone.BAD if tool.is_error else Tone.DIM
-    text = f"{call} {state}" + (f"\n→ {printable(tool.output)}" if tool.output else "")
+    results = [each for each in (tool.error, tool.output) if each]
+    text = "\n→ ".join((f"{call} {state}", *map(printable, results)))
     gear = Span(f"{'⚙':>{LABEL - 1}} ", Tone.KEY)
     if is_open:
         head = (gear, Span(clip(one_line(tool.name), room - len(state) - 1) + " "), Span(state, tone))
         arguments = [(Span(row),) for row in rows_of(pretty(tool.arguments), room)]
-        result = [(Span(row, returned),) for row in rows_of(f"→ {pretty(tool.output or '')}", room)]
-        lines = [head, *map(_indented, arguments), *map(_indented, result if tool.output else [])]
+        result = [(Span(row, returned),) for each in results for row in rows_of(f"→ {pretty(each)}", room)]
+        lines = [head, *map(_indented, arguments), *map(_indented, result)]
         return Block(key, tuple(lines), text, can_fold=True)
     whole = f"{call} {state}" + (f" → {output}" if output else "")
     if cell_len(whole) <= room:

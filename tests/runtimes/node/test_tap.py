@@ -168,6 +168,11 @@ async def test_a_conversation(tmp_path: Path, name: str, node: Path) -> None:
                 each["function_call_outputs"] for each in talk.events("function_tools_executed", 2)
             )
             assert (output["output"], output["is_error"]) == ("no weather", True)
+            assert "error" not in output  # the LLM gets its text
+            await talk.ask("run_input", 2, text="this breaks")
+            (output,) = talk.events("function_tools_executed", 2)[-1]["function_call_outputs"]
+            assert (output["is_error"], output["error"]) == (True, "no such table")
+            assert "no such table" not in output["output"]
             await talk.ask("run_input", 2, text="odd")
             assert talk.said(2)[-1] == talk.deltas(2)[-len(talk.said(2)[-1]) :] == "half \ufffd of a face"
             await talk.ask("run_input", 2, text="long")
