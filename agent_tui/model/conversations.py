@@ -323,12 +323,13 @@ def _tool_called(session: SessionView, event: se.ToolCalled, ts: float) -> Sessi
         event.duration_ms,
         event.error,
     )
+    size = len(event.output) + len(event.error)
     turn = _turn(session, event.turn, ts)
     for index, entry in enumerate(turn.entries):
         if isinstance(entry, ToolView) and entry.call_id == event.call_id and entry.output is None:
             entries = (*turn.entries[:index], replace(done, at=entry.at), *turn.entries[index + 1 :])
-            return _with_turn(session, replace(turn, entries=entries), len(event.output))
-    return _with_entry(session, event.turn, done, ts, len(event.output) + len(event.arguments))
+            return _with_turn(session, replace(turn, entries=entries), size)
+    return _with_entry(session, event.turn, done, ts, size + len(event.arguments))
 
 
 def _handed_off(session: SessionView, event: se.HandedOff, ts: float) -> SessionView:

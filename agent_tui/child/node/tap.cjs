@@ -98,6 +98,15 @@ class Tap {
     };
   }
 
+  /** Add to the results of tools what these raised. Errors whose results were never sent are older. */
+  addToolErrors(outputs) {
+    for (const output of outputs.filter((each) => each.is_error).reverse()) {
+      const error = this.toolErrors.get(output.name)?.pop();
+      if (error !== undefined && error !== output.output) output.error = error;
+    }
+    for (const { name } of outputs) this.toolErrors.delete(name);
+  }
+
   /** Return the options of `start`, which turn audio off if the tap's sessions run without it. */
   startOptions(session, options) {
     if (!this.textOnly || session._textOnly !== undefined) return options;
@@ -241,10 +250,7 @@ class TappedSession {
     }
     if (data.event?.agent_state_changed) this.listening = null;
     if (data.event?.error) data.event.error = this.failures.shift() ?? data.event.error;
-    for (const output of data.event?.function_tools_executed?.function_call_outputs ?? []) {
-      const error = output.is_error ? this.tap.toolErrors.get(output.name)?.shift() : undefined;
-      if (error !== undefined && error !== output.output) output.error = error;
-    }
+    this.tap.addToolErrors(data.event?.function_tools_executed?.function_call_outputs ?? []);
     if (this.held) this.held.push(data);
     else this.send('session_data', { data });
   }

@@ -87,9 +87,8 @@ def _noting_errors(original: Callable[..., Any]) -> Callable[..., Any]:
     def make(*args: Any, **kwargs: Any) -> Any:
         result = original(*args, **kwargs)
         if _tap is not None:
-            _tap.note_tool_error(
-                getattr(result, "fnc_call_out", None), getattr(result, "raw_exception", None)
-            )
+            with contextlib.suppress(Exception):  # the tool's result must not depend on this
+                _tap.note_tool_error(result.fnc_call_out, result.raw_exception)
         return result
 
     return make
