@@ -56,6 +56,7 @@ from .support import (
     ready,
     rest,
     runtime,
+    stacks_of,
     start_job,
     until,
 )
@@ -245,11 +246,7 @@ async def test_a_flood_of_records_does_not_hold_up_the_job(sink: Sink) -> None:
 async def test_stacks_of_a_blocked_child(sink: Sink) -> None:
     async with ready(runtime(AGENTS / "native_blocks.py", sink)) as child:
         child.send(start_job())
-        await until(child, EntryStarted)
-        await poll(lambda: sink.printed())
-        child.send(DumpStacks())
-        text = (await until(child, Stacks)).text
-        assert "native_blocks.py" in text
+        text = await stacks_of(child, "native_blocks.py:9 in entry")
         assert "time.sleep" in text
         assert "Task entry" in text
         child.kill()
