@@ -103,7 +103,7 @@ def _options(settings: Settings) -> list[Finding]:
     files = [*environment.files, *([environment.config_file] if environment.config_file else [])]
     read = ", ".join(str(each) for each in files)
     found = [_good("options", f"read from {read}" if read else "no environment or config file found")]
-    found += [Finding("options", Level.WARNING, problem, "fix that line") for problem in environment.problems]
+    found += [Finding("options", Level.WARNING, each.text, "fix that line") for each in environment.problems]
     plain = Settings(environment, {}, settings.context)
     for line in ignored(plain, settings):
         found.append(Finding("options", Level.WARNING, line, "remove it"))

@@ -39,7 +39,7 @@ from agent_tui.processes.pool import REFILL_AFTER_S, Pool, PoolEvent, Warmed
 from agent_tui.processes.process import SupervisedProcess, Supervisor
 from agent_tui.runtimes.kinds import AGENTS_JS
 from agent_tui.runtimes.orphans import become_subreaper
-from agent_tui.settings.manager import Push, SettingsManager, registration_for
+from agent_tui.settings.manager import Push, SettingsManager, notice_of, registration_for
 from agent_tui.settings.settings import Settings, defaults_context, starting_at_once
 from agent_tui.system.descriptors import DESCRIPTORS
 from agent_tui.worker.messages import Assigned, Offer, Terminated, WorkerEvent
@@ -231,7 +231,7 @@ class Engine:
             what = f"{', '.join(clear)} on the command line: all users of this machine can read it"
             self._bus.publish(ev.Notice(LogLevel.WARN, f"{what}; use @FILE or an environment variable"))
         for problem in self._settings.environment.problems:
-            self._bus.publish(ev.Notice(LogLevel.WARN, problem, problem))
+            self._bus.publish(notice_of(problem))
 
     def _make_owners(self) -> None:
         """Create the parts bottom-up: calls go down, events come up."""

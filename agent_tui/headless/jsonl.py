@@ -294,6 +294,7 @@ _FORMS: dict[type[object], Callable[[Any], dict[str, Any]]] = {
         "job_id": None,
         "text": f"{e.text}; {e.todo}" if e.todo else e.text,
         **({"about": e.about} if e.about else {}),
+        **({"file": e.file, "line": e.line} if e.file else {}),
     },
     ev.Stopping: lambda e: {
         "event": "stopping",

@@ -556,6 +556,9 @@ class Notice(Struct, frozen=True):
     about: str = ""
     todo: str = ""
     """What to do about it; empty if there is no advice."""
+    file: str | None = None
+    """The file to correct, as an absolute path, and its line; None if unknown."""
+    line: int | None = None
 
 
 class HttpListening(Struct, frozen=True):

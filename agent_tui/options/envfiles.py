@@ -40,17 +40,26 @@ _BLANKS = re.compile(r"[^\S\r\n]++")
 
 
 @dataclass(frozen=True, slots=True)
+class FileProblem:
+    """What is wrong with an environment file, in one line. `file` is None if it should not be edited."""
+
+    text: str
+    file: Path | None
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
     """The values of the process's environment, environment files, and the config file, with their sources.
 
     Child processes get the variables. Options come from the variables and from `config`. `problems` are
-    messages about files that cannot be read or parsed. `config_problem` says why the config file cannot be
+    about environment files that cannot be read or parsed. `config_problem` says why the config file cannot be
     used; the options are then unknown.
     """
 
     variables: Mapping[str, SourcedValue]
     files: tuple[Path, ...]
-    problems: tuple[str, ...]
+    problems: tuple[FileProblem, ...]
     config: Mapping[str, SourcedValue] = field(default_factory=dict)
     config_file: Path | None = None
     config_problem: str = ""
@@ -119,22 +128,22 @@ def read_environment(
     """
     variables = {name: SourcedValue(value, f"{name} in the environment") for name, value in environ.items()}
     files: list[Path] = []
-    problems: list[str] = []
+    problems: list[FileProblem] = []
     secrets: set[str] = set()
     pipes = pipes or Pipes()
     for path in env_files(agent_file, cwd):
-        found: list[str] = []
+        found: list[FileProblem] = []
         try:
             values = _read(path, relative_path(path, cwd), environ, pipes, found)
         except Exception as error:  # no environment file, however broken, may end agent-tui
             why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            problems.append(f"cannot read {relative_path(path, cwd)}: {why}; its variables are not set")
+            text = f"cannot read {relative_path(path, cwd)}: {why}; its variables are not set"
+            problems.append(FileProblem(text, path))
             continue
         problems += found[:MAX_PROBLEMS]
         if len(found) > MAX_PROBLEMS:
-            problems.append(
-                f"{relative_path(path, cwd)}: {len(found) - MAX_PROBLEMS} more problems like these"
-            )
+            text = f"{relative_path(path, cwd)}: {len(found) - MAX_PROBLEMS} more problems like these"
+            problems.append(FileProblem(text, path, found[MAX_PROBLEMS].line))
         files.append(path)
         for name, (value, line) in values.items():
             if _SAYS_SECRET.fullmatch(name):
@@ -149,7 +158,7 @@ def _is_words(value: str) -> bool:
 
 
 def _read(
-    path: Path, shown: Path, environ: Mapping[str, str], pipes: Pipes, problems: list[str]
+    path: Path, shown: Path, environ: Mapping[str, str], pipes: Pipes, problems: list[FileProblem]
 ) -> dict[str, tuple[str | None, int]]:
     """Return each variable's value and line, as `load_dotenv()` reads them. Append to `problems`.
 
@@ -158,7 +167,7 @@ def _read(
     """
     if is_pipe(path):
         content, notice = pipes.read(path, MAX_BYTES)
-        problems.append(notice)
+        problems.append(FileProblem(notice, None))
     else:
         content = read_file(path, MAX_BYTES)
     text = io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()  # accepts any line ending
@@ -167,15 +176,16 @@ def _read(
     values: dict[str, tuple[str | None, int]] = {}
     plain: dict[str, str | None] = {}
     for binding in parse_stream(io.StringIO(text)):
-        line = binding.original.line
+        string = binding.original.string
+        line = binding.original.line + len(string) - len(string.lstrip("\n"))  # it starts with blank lines
         if binding.error:
-            problems.append(f"{shown}:{line} is not NAME=value; the line is ignored")
+            text = f"{shown}:{line} is not NAME=value; the line is ignored"
+            problems.append(FileProblem(text, path, line))
         elif binding.key is not None:
-            string = binding.original.string
-            line += len(string) - len(string.lstrip("\n"))
             problem, value = _usable(binding.key, binding.value, environ, plain)
             if problem:
-                problems.append(f"{shown}:{line}: {problem}; the variable is not set")
+                text = f"{shown}:{line}: {problem}; the variable is not set"
+                problems.append(FileProblem(text, path, line))
                 continue
             plain[binding.key] = value
             values[binding.key] = value, line

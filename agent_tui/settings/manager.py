@@ -27,7 +27,7 @@ from agent_tui.options.configfile import (
     save_allowed,
 )
 from agent_tui.options.declare import BY_NAME, Effect, ServerOptions
-from agent_tui.options.envfiles import Environment
+from agent_tui.options.envfiles import Environment, FileProblem
 from agent_tui.options.resolve import Resolution, convert
 from agent_tui.processes.timings import ProcessTimings
 from agent_tui.runtimes.python import ChildSettings
@@ -167,13 +167,13 @@ class SettingsManager:
         self._report(environment.problems)
         return environment
 
-    def _report(self, problems: tuple[str, ...]) -> None:
+    def _report(self, problems: tuple[FileProblem, ...]) -> None:
         """Emit a warning for each problem in the files, and a notice for each one that is now solved."""
         for problem in self._problems:
             if problem not in problems:
-                self._emit(Notice(LogLevel.INFO, f"solved: {problem}", problem))
+                self._emit(Notice(LogLevel.INFO, f"solved: {problem.text}", problem.text))
         for problem in problems:
-            self._emit(Notice(LogLevel.WARN, problem, problem))
+            self._emit(notice_of(problem))
         self._problems = problems
 
     def check(self, manifest: Manifest, environment: Environment) -> Settings:
@@ -329,6 +329,12 @@ class SettingsManager:
 
     def _warn(self, text: str) -> None:
         self._emit(Notice(LogLevel.WARN, text))
+
+
+def notice_of(problem: FileProblem) -> Notice:
+    """Return the warning about a problem in an environment file."""
+    file = None if problem.file is None else str(problem.file.absolute())
+    return Notice(LogLevel.WARN, problem.text, problem.text, file=file, line=problem.line)
 
 
 def registration_for(options: ServerOptions, version: str) -> Registration:

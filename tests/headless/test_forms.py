@@ -114,6 +114,7 @@ EVERY: list[ev.Event] = [
     ev.ProcessBlocked("p1", 1, None, 1.5, "agent.py:3", "Thread…"),
     ev.Notice(LogLevel.WARN, "a note"),
     ev.Notice(LogLevel.WARN, "the load function failed", "load function", "fix it"),
+    ev.Notice(LogLevel.WARN, ".env:3 is not NAME=value", "x", file="/project/.env", line=3),
     se.SessionStarted("AJ_1", 1, "receptionist", text_only=True, generation=1),
     se.AgentStateChanged("AJ_1", 1, "thinking"),
     se.UserStateChanged("AJ_1", 1, "speaking"),

@@ -11,7 +11,7 @@ from agent_tui.cli.flags import given_flags
 from agent_tui.cli.project import find_agent
 from agent_tui.model.errors import UserError
 from agent_tui.options.configfile import PYPROJECT, read_environment_and_config
-from agent_tui.options.envfiles import LONGEST, read_environment
+from agent_tui.options.envfiles import LONGEST, FileProblem, read_environment
 from agent_tui.reading import Pipes
 
 pytestmark = pytest.mark.timeout(20)
@@ -29,7 +29,8 @@ def test_a_nul_character_has_its_own_message(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"A=1\nB=x\0y\nC=3\n")
     environment = read_environment(tmp_path / "agent.py", tmp_path, {})
     assert environment.plain == {"A": "1", "C": "3"}
-    assert environment.problems == (".env:2: B contains a NUL character; remove it; the variable is not set",)
+    text = ".env:2: B contains a NUL character; remove it; the variable is not set"
+    assert environment.problems == (FileProblem(text, tmp_path / ".env", 2),)
 
 
 def test_a_variable_that_is_too_long_is_not_set(tmp_path: Path) -> None:
@@ -37,7 +38,7 @@ def test_a_variable_that_is_too_long_is_not_set(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"B={'x' * (LONGEST - 1)}\nC=3\n")
     environment = read_environment(tmp_path / "agent.py", tmp_path, {})
     assert set(environment.plain) == {"A", "C"}
-    assert "B is longer than" in environment.problems[0]
+    assert "B is longer than" in environment.problems[0].text
 
 
 def test_references_that_double_end_early(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ def test_references_that_double_end_early(tmp_path: Path) -> None:
     environment = read_environment(tmp_path / "agent.py", tmp_path, {})
     assert len(environment.plain["A10"]) == 102_400
     assert sum(map(len, environment.plain.values())) < 2**20
-    assert "A11 is longer than" in environment.problems[0]
+    assert "A11 is longer than" in environment.problems[0].text
 
 
 @pytest.mark.parametrize(
@@ -181,4 +182,6 @@ def test_fifos_are_read_by_the_flags_and_files_that_name_them(
     environment = read_environment(tmp_path / "agent.py", tmp_path, {}, pipes)
     thread.join()
     assert environment.plain == {"A": "1"}
-    assert environment.problems == (f"{tmp_path}/.env is a FIFO: it is read once per load",)
+    assert environment.problems == (
+        FileProblem(f"{tmp_path}/.env is a FIFO: it is read once per load", None),
+    )

@@ -232,7 +232,10 @@ def test_a_line_that_is_no_assignment_is_reported(tmp_path: Path) -> None:
     write(tmp_path / ".env", "A=1\nnot an assignment at all = =\n'\nB=2\n")
     environment = read_environment(agent, tmp_path, {})
     assert environment.plain["A"] == "1"
-    assert any(problem.startswith(".env:") for problem in environment.problems)
+    assert any(each.text.startswith(f".env:{each.line} ") for each in environment.problems)
+    write(tmp_path / ".env", "A=1\n\nnot an assignment\n")
+    (problem,) = read_environment(agent, tmp_path, {}).problems
+    assert (problem.text, problem.line) == (".env:3 is not NAME=value; the line is ignored", 3)
 
 
 def test_an_unreadable_file_is_reported_and_the_others_apply(tmp_path: Path) -> None:
@@ -241,7 +244,7 @@ def test_an_unreadable_file_is_reported_and_the_others_apply(tmp_path: Path) -> 
     write(tmp_path / ".env", "A=1\n")
     environment = read_environment(agent, tmp_path, {})
     assert environment.plain == {"A": "1"}
-    assert "cannot read .env.local: " in environment.problems[0]
+    assert "cannot read .env.local: " in environment.problems[0].text
 
 
 TEXTS = [

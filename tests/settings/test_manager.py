@@ -14,7 +14,7 @@ from agent_tui.model.errors import UserError
 from agent_tui.model.events import Event, Notice, OptionsChanged, SettingsChanged
 from agent_tui.model.logs import LogLevel
 from agent_tui.options.declare import OPTIONS, DefaultsContext, Effect, ServerOptions
-from agent_tui.options.envfiles import Environment
+from agent_tui.options.envfiles import Environment, FileProblem
 from agent_tui.options.resolve import SourcedValue
 from agent_tui.settings.manager import LOADS, Edited, SettingsManager, child_settings
 from agent_tui.settings.settings import Settings
@@ -296,15 +296,16 @@ async def test_a_load_that_a_part_refuses_keeps_the_old_settings_and_newer_edits
 
 
 async def test_problems_of_the_files_are_reported() -> None:
-    s = Scene(Environment({}, (), (".env:1 is not NAME=value; the line is ignored",)))
+    problem = ".env:1 is not NAME=value; the line is ignored"
+    s = Scene(Environment({}, (), (FileProblem(problem, Path("/project/.env"), 1),)))
     assert await s.settings.read() is s.environment
-    problem, *_ = s.environment.problems
     assert s.said == [problem]
     s.environment = NOTHING
     await s.settings.read()
     await s.settings.read()
     assert s.said == [problem, f"solved: {problem}"]
     warned, solved = (each for each in s.events if isinstance(each, Notice))
+    assert (warned.file, warned.line) == ("/project/.env", 1)
     assert warned.about == solved.about
     assert solved.level is LogLevel.INFO
 

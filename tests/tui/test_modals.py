@@ -99,6 +99,7 @@ async def test_the_remote_question_takes_no_yes_in_its_first_moment(monkeypatch:
     monkeypatch.setattr(RemoteGuard, "GRACE_S", 60)
     for key in ("y", "a"):
         assert await answer(RemoteGuard("lk.io", "a test dispatch"), key) == UNANSWERED
+    assert await answer(RemoteGuard("lk.io", "a test dispatch"), "right", "enter") == UNANSWERED
     assert await answer(RemoteGuard("lk.io", "a test dispatch"), "n") is Answer.NO
 
 

@@ -198,6 +198,15 @@ def test_parts_that_do_not_work_until_they_work_again() -> None:
     assert len(found(engine)) == 1
 
 
+@pytest.mark.parametrize(("line", "keys"), [(3, "e edit line"), (None, "e edit")])
+def test_a_notice_about_a_file_opens_it(line: int | None, keys: str) -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(ev.Notice(LogLevel.WARN, "the line is ignored", "x", file="/project/.env", line=line))
+    problem = only(engine)
+    assert (problem.file, problem.line, problem.keys) == ("/project/.env", line, keys)
+
+
 SET = "set OPENAI_API_KEY in .env, then save"
 NO_KEY = "OPENAI_API_KEY is not set: openai LLM needs it"
 

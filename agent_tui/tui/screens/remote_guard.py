@@ -88,4 +88,4 @@ class RemoteGuard(Page[Answer]):
 
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
-        self.dismiss(Answer(event.button.id))
+        self.action_answer(str(event.button.id))

@@ -89,8 +89,7 @@ def _file(state: AppState, now: float, options: ServerOptions) -> Iterator[Probl
     generation = state.generation
     if not generation.is_broken or generation.failed == generation.current:
         return
-    has_line = bool(generation.file and generation.line)
-    edit = "e edit line" if has_line else "e edit"
+    edit = _edit_key(generation.line if generation.file else None)
     current = generation.current
     yield Problem(
         f"file {generation.failed}",
@@ -126,13 +125,17 @@ def _starts(state: AppState, now: float, options: ServerOptions) -> Iterator[Pro
         starts.error or "no reason given",
         f"processes of generation {starts.generation} fail to start · {retry} · {jobs}",
         todo,
-        f"e edit{' line' if starts.file and starts.line else ''} · {_retry(state)}",
+        f"{_edit_key(starts.line if starts.file else None)} · {_retry(state)}",
         _place(state, starts.file, starts.line) if starts.file else "",
         _source(starts.file, starts.line, starts.traceback),
         file=starts.file,
         line=starts.line,
         trace=_trace(starts.traceback),
     )
+
+
+def _edit_key(line: int | None) -> str:
+    return "e edit line" if line else "e edit"
 
 
 def _is_full(error: str) -> bool:
@@ -201,7 +204,16 @@ def _impaired(state: AppState, which: Callable[[LogLevel], bool]) -> Iterator[Pr
     for part, (since, notice) in state.impaired.items():
         if which(notice.level):
             is_error = notice.level >= LogLevel.ERROR
-            yield Problem(f"{part} {since}", notice.text, "", notice.todo, is_error=is_error)
+            yield Problem(
+                f"{part} {since}",
+                notice.text,
+                "",
+                notice.todo,
+                _edit_key(notice.line) if notice.file else "",
+                is_error=is_error,
+                file=notice.file,
+                line=notice.line,
+            )
 
 
 def _memory(state: AppState, now: float, options: ServerOptions) -> Iterator[Problem]:
