@@ -76,7 +76,7 @@ class Timings:
     backoff_step_s: float = 2.0
     backoff_limit_s: float = 10.0
     backoff_jitter: float = 0.2
-    """The largest share by which a pause is longer or shorter."""
+    """The largest fraction by which a pause may be longer or shorter."""
 
 
 class _Phase(Enum):

@@ -164,7 +164,7 @@ TRACE_ROWS_SERVING = 6
 """The maximum while an older generation serves, to leave room for its processes."""
 
 TRACE_ROWS_LEAST = 4
-"""With fewer rows left, a blank one among them, no traceback is shown."""
+"""With fewer rows left, including a blank one, no traceback is shown."""
 
 BORDER = 2
 """Rows of the pane's border."""
