@@ -45,13 +45,14 @@ class Pair:
         return [json.loads(line) for line in data.splitlines()]
 
     def everything(self) -> list[dict[str, Any]]:
-        """Return all lines until the one that counts the dropped ones, and until nothing is queued."""
+        """Return all lines, once the dropped ones are counted and nothing is queued."""
         data = b""
-        while b"dropped" not in data or not data.endswith(b"\n") or self.channel._pending:
-            # A line may have been received before its writer has removed it from the queue.
+        while True:
+            written = not self.channel._pending  # before the socket is empty: a written line may be in it
             if select.select([self.host], [], [], 0.01)[0]:
                 data += self.host.recv(1 << 20)
-        return [json.loads(line) for line in data.splitlines()]
+            elif written and b"dropped" in data:
+                return [json.loads(line) for line in data.splitlines()]
 
     def close(self) -> None:
         self.host.close()
