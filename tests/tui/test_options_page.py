@@ -364,6 +364,7 @@ async def test_a_secret_is_hidden_until_revealed_and_never_in_the_notes() -> Non
         field = row(shown, "apiSecret").query_one(TextField)
         assert field.password
         reveal = row(shown, "apiSecret").query_one(Button)
+        reveal.active_effect_duration = 0  # Textual ignores clicks while a button shows that it is pressed
         await pilot.click(reveal)
         await pilot.pause()
         assert placeholder(shown, "apiSecret") == "a-secret-of-the-fake-engine"
