@@ -431,7 +431,7 @@ class ActionHandlers(Handlers):
         self.app.notify_line(f"saved {project_path(str(path))}, secrets masked")
 
     async def run_command(self, text: str) -> None:
-        """Run a command as typed after `:`. Raise UserError if there is no such command, or if it cannot run now."""
+        """Run a command as typed after `:`. Raise UserError for an unknown one, or if it cannot run now."""
         typed = parse(text)
         match typed.verb:
             case "gen":
