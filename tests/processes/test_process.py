@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -33,6 +33,11 @@ QUICK = ProcessTimings(
     ping_timeout_s=0.05,
     debug_poll_s=0.01,
 )
+"""For tests in which a limit passes."""
+
+STALL_S = 0.1
+SHORT = replace(QUICK, import_s=0.3, initialize_s=0.3, ping_timeout_s=0.3)
+"""For tests in which the host stalls. A pause of the machine that is as long as a limit is a stall too."""
 
 
 @dataclass
@@ -40,7 +45,7 @@ class Run:
     """A process and its end."""
 
     nursery: Nursery
-    timings: ProcessTimings = QUICK
+    timings: ProcessTimings = field(default_factory=ProcessTimings)
     paused: bool = False
     events: list[Event] = field(default_factory=list)
     relayed: list[ch.FromChild] = field(default_factory=list)
@@ -104,7 +109,7 @@ async def test_a_job_ends_with_the_first_reason_in_its_process(reason: str, aske
 
 
 async def test_a_process_that_is_not_idle_refuses_a_job() -> None:
-    run = Run(Nursery(prepare=lambda child: None), timings=ProcessTimings())
+    run = Run(Nursery(prepare=lambda child: None))
     await until(lambda: run.nursery.children)
     with pytest.raises(RuntimeError, match="cannot run a job"):
         run.process.start_job(start_job(), "AJ_1", lambda _: None)
@@ -113,8 +118,8 @@ async def test_a_process_that_is_not_idle_refuses_a_job() -> None:
 
 
 async def test_sdk_import_and_initialization_have_separate_limits() -> None:
-    importing = Run(Nursery(prepare=lambda child: None))
-    prewarming = Run(Nursery(prepare=lambda child: child.say(ch.Loading())))
+    importing = Run(Nursery(prepare=lambda child: None), QUICK)
+    prewarming = Run(Nursery(prepare=lambda child: child.say(ch.Loading())), QUICK)
     assert "importing the SDK" in (await importing.end()).reason
     end = await prewarming.end()
     assert "initializeProcessTimeout" in end.reason
@@ -130,8 +135,8 @@ def stand_still() -> None:
 async def test_no_start_times_out_while_the_host_stalls(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(process_module, "STALL_S", 0.1)
-    run = Run(Nursery(prepare=lambda child: child.say(ch.Loading())))
+    monkeypatch.setattr(process_module, "STALL_S", STALL_S)
+    run = Run(Nursery(prepare=lambda child: child.say(ch.Loading())), SHORT)
     await until(lambda: run.nursery.children)
     run.child.traits = ch.ChildTraits(stacks=False, reports_loading=True)
     await until(lambda: run.process.loading_at)
@@ -145,8 +150,8 @@ async def test_no_start_times_out_while_the_host_stalls(
 
 
 async def test_no_pong_is_missed_while_the_host_stalls(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process_module, "STALL_S", 0.1)
-    run = Run(Nursery())
+    monkeypatch.setattr(process_module, "STALL_S", STALL_S)
+    run = Run(Nursery(), SHORT)
     await run.process.ready
     run.child.answers = lambda child, message: None
     pings = len(run.child.told(ch.Ping))
@@ -199,7 +204,7 @@ async def test_a_launch_that_fails_is_an_end_with_a_reason(error: Exception, why
     ],
 )
 async def test_each_missed_shutdown_step_ends_in_sigkill(says: tuple[ch.FromChild, ...], what: str) -> None:
-    run = Run(Nursery(), timings=ProcessTimings(shutdown_s=0.03, session_end_s=-74.97))
+    run = Run(Nursery(), timings=ProcessTimings(shutdown_s=0.03, session_end_s=-74.97, stacks_s=0.05))
     await run.process.ready
     run.child.answers = lambda child, message: child.say(*says) if isinstance(message, ch.Shutdown) else None
     run.process.shutdown("quit")
@@ -209,7 +214,7 @@ async def test_each_missed_shutdown_step_ends_in_sigkill(says: tuple[ch.FromChil
 
 
 async def test_a_blocked_loop_is_killed_for_its_missing_pongs() -> None:
-    run = Run(Nursery())
+    run = Run(Nursery(), QUICK)
     await run.process.ready
     run.child.answers = lambda child, message: None
     end = await run.end()
@@ -219,7 +224,7 @@ async def test_a_blocked_loop_is_killed_for_its_missing_pongs() -> None:
 
 @pytest.mark.parametrize("how", ["stopped by a signal", "debugger"])
 async def test_a_process_under_a_debugger_is_never_killed(how: str) -> None:
-    run = Run(Nursery(), paused=how == "stopped by a signal")
+    run = Run(Nursery(), QUICK, paused=how == "stopped by a signal")
     await run.process.ready
     if how == "debugger":
         run.child.say(ch.Debugging(attached=True))
@@ -272,7 +277,7 @@ async def test_a_message_that_cannot_be_handled_ends_the_process() -> None:
         if isinstance(signal, ch.EntryStarted):
             raise UnicodeEncodeError("utf-8", "x", 0, 1, "surrogates not allowed")
 
-    run = Run(Nursery(), timings=ProcessTimings())
+    run = Run(Nursery())
     await run.process.ready
     run.process.start_job(start_job(), "AJ_1", broken)
     run.child.say(ch.EntryStarted(5.0))
@@ -282,7 +287,7 @@ async def test_a_message_that_cannot_be_handled_ends_the_process() -> None:
 
 
 async def test_a_kill_gets_through_while_something_is_waited_for() -> None:
-    run = Run(Nursery(), timings=ProcessTimings(), paused=True)
+    run = Run(Nursery(), paused=True)
     await run.process.ready
     run.child.answers = lambda child, message: None
     run.process.shutdown("quit")

@@ -7,7 +7,7 @@ from agent_tui.model.events import ProcessBlocked
 from agent_tui.processes.process import ProcessFailed
 from agent_tui.processes.stacks import innermost, place, slow_start
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
-from tests.processes.test_process import Run
+from tests.processes.test_process import QUICK, Run
 
 STACKS = """Thread MainThread:
   File "/opt/x/agent_tui/child/python/main.py", line 3, in main
@@ -84,7 +84,7 @@ def test_a_slow_start_says_what_still_runs_and_where(stacks: str, is_job: bool, 
 
 
 async def test_a_job_that_does_not_end_is_killed_with_its_place() -> None:
-    run = Run(Nursery())
+    run = Run(Nursery(), QUICK)
     await run.process.ready
     usual = run.child.answers
 
@@ -101,7 +101,7 @@ async def test_a_job_that_does_not_end_is_killed_with_its_place() -> None:
 
 
 async def test_a_blocked_loop_is_reported_once_with_its_place() -> None:
-    run = Run(Nursery())
+    run = Run(Nursery(), QUICK)
     await run.process.ready
     run.child.answers = lambda child, message: (
         child.say(ch.Stacks(STACKS)) if isinstance(message, ch.DumpStacks) else None
@@ -122,7 +122,7 @@ async def test_a_prewarm_that_hangs_fails_with_its_place() -> None:
         child.say(ch.Loading())
         child.answers = answers
 
-    run = Run(Nursery(prepare))
+    run = Run(Nursery(prepare), QUICK)
     with pytest.raises(
         ProcessFailed, match=r"prewarm still running after .* at agent.py:12 in entry"
     ) as raised:
@@ -134,7 +134,7 @@ async def test_a_prewarm_that_hangs_fails_with_its_place() -> None:
 
 
 async def test_a_child_that_reports_no_stacks_delays_nothing() -> None:
-    run = Run(Nursery())
+    run = Run(Nursery(), QUICK)
     await run.process.ready
     assert await run.process.stacks() == ""
     run.process.shutdown("done")
