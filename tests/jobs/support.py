@@ -21,6 +21,11 @@ from agent_tui.worker.messages import Assigned, JobProgress, Offer, Reject
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
 
 
+DEFAULT_TIMINGS = ProcessTimings()
+IMPATIENT = ProcessTimings(shutdown_s=0.05, stacks_s=0.05)
+"""For tests in which a process does not end when it is asked to."""
+
+
 class Bench:
     """Everything that a job manager works with, scripted: it is also the worker and the control process."""
 
@@ -28,7 +33,13 @@ class Bench:
     worker_id = "AW_1"
 
     def __init__(
-        self, nursery: Nursery, target: int = 1, assignment_s: float = 5.0, *, loaded: bool = True
+        self,
+        nursery: Nursery,
+        target: int = 1,
+        assignment_s: float = 5.0,
+        *,
+        loaded: bool = True,
+        timings: ProcessTimings = DEFAULT_TIMINGS,
     ) -> None:
         self.nursery = nursery
         self.events: list[Any] = []
@@ -45,7 +56,6 @@ class Bench:
         self.ignored: list[str] = []
         self.worker_over: list[str] = []
         self.settings = JobSettings("ws://worker", fake_job=True, api_secret="", debug_port=0)
-        timings = ProcessTimings(shutdown_s=0.1, session_end_s=-74.9)
         self.pool = Pool(
             Supervisor(lambda: timings, SystemClock(), self.events.append),
             on_event=lambda _: None,

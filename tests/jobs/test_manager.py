@@ -14,7 +14,7 @@ from agent_tui.model.clock import SystemClock
 from agent_tui.worker.messages import JobProgress, Reject
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
 
-from .support import bench_of
+from .support import IMPATIENT, bench_of
 
 
 async def test_a_job_from_offer_to_success() -> None:
@@ -170,7 +170,7 @@ async def test_a_job_that_is_ended_while_the_request_function_thinks(accepts: bo
 
 @pytest.mark.parametrize("how", ["killed", "signal"])
 async def test_a_test_job_that_is_killed_after_its_length_has_failed(how: str) -> None:
-    async with bench_of() as bench:
+    async with bench_of(timings=IMPATIENT) as bench:
         child = await bench.run_job()
 
         def answer(child: ScriptedChild, message: ch.ToChild) -> None:

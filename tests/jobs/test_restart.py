@@ -14,7 +14,7 @@ from agent_tui.processes.pool import Plan
 from agent_tui.worker.messages import JobProgress
 from tests.fakes.scripted_child import ScriptedChild, until
 
-from .support import Bench, bench_of
+from .support import IMPATIENT, Bench, bench_of
 
 
 def starts(bench: Bench) -> list[ScriptedChild]:
@@ -132,7 +132,7 @@ async def test_a_job_that_is_ended_while_it_waits_for_its_new_process() -> None:
 
 
 async def test_errors_of_the_old_process_do_not_fail_the_job() -> None:
-    async with bench_of() as bench:
+    async with bench_of(timings=IMPATIENT) as bench:
         old = await bench.run_job()
         old.answers = lambda child, message: None  # does not answer: it has to be killed
         bench.manager.restart("AJ_1", "new code")
