@@ -47,8 +47,8 @@ FAULT_SIGNALS = frozenset(
 STALL_S = 1.0
 """A timer later than this, in s, means that the host stalled: suspended, stopped, or short of CPU."""
 
-FAILED_EXIT_S = 0.5
-"""Seconds that a child may take to exit by itself after it has reported a failure. Then it is killed."""
+EXIT_S = 0.5
+"""Seconds that a child may take to exit by itself after it has reported a failure or closed its channel."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,9 +263,7 @@ class SupervisedProcess:
         try:
             await self._live()
         finally:
-            # Also after a graceful exit: kills what the child left in its process group.
-            self.child.kill()
-            exit = await self.child.wait()
+            exit = await self._exit(self.child)
             # Not earlier: until the child is reaped, `_read` may still deliver its last messages.
             for helper in helpers:
                 helper.cancel()
@@ -323,7 +321,7 @@ class SupervisedProcess:
             # for its own exit code.
             if self._failure is None:
                 self.kill(self._end_reason or "not ready")
-            await self._until(lambda: False, FAILED_EXIT_S)
+            await self._until(lambda: False, EXIT_S)
             return
         # A step is (reached, limit, what the message calls it). Nothing "reaches" the last one: the closed
         # channel ends every `_until`.
@@ -341,6 +339,17 @@ class SupervisedProcess:
                 self.kill(why, EndedBy.UNRESPONSIVE)
             if self._killed_for is not None:
                 return
+
+    async def _exit(self, child: ch.Child) -> ch.ChildExit:
+        """Return how the child exited. Kill what it left in its process group, also after a graceful exit."""
+        exit = asyncio.ensure_future(child.wait())
+        try:
+            if self._channel_closed and self._killed_for is None:
+                # A runtime may close the channel before it exits. Killed now, it would lose its exit code.
+                await asyncio.wait({exit}, timeout=EXIT_S)
+        finally:
+            child.kill()
+        return await exit
 
     async def _until(self, condition: Callable[[], bool], limit: float | None = None) -> bool:
         """Wait for a condition, the channel's end, or a kill; return False if the limit passed first.

@@ -20,7 +20,6 @@ from agent_tui.processes.timings import ProcessTimings, StartPatience
 from agent_tui.worker.messages import Assigned, JobProgress, Offer, Reject
 from tests.fakes.scripted_child import Nursery, ScriptedChild, until
 
-
 DEFAULT_TIMINGS = ProcessTimings()
 IMPATIENT = ProcessTimings(shutdown_s=0.05, stacks_s=0.05)
 """For tests in which a process does not end when it is asked to."""

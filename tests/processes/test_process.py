@@ -21,6 +21,7 @@ from agent_tui.processes.process import (
 )
 from agent_tui.processes.timings import ProcessTimings
 from tests.fakes.scripted_child import Nursery, ScriptedChild, _obliging, until
+from tests.limits import PATIENCE_S
 
 QUICK = ProcessTimings(
     import_s=0.05,
@@ -71,7 +72,7 @@ class Run:
         return [event.state for event in self.events if isinstance(event, ProcessChanged)]
 
     async def end(self) -> ProcessEnd:
-        await asyncio.wait_for(self.task, 5)
+        await asyncio.wait_for(self.task, PATIENCE_S)
         return self.process.ended.result()
 
 
@@ -211,6 +212,27 @@ async def test_each_missed_shutdown_step_ends_in_sigkill(says: tuple[ch.FromChil
     end = await run.end()
     assert end.killed
     assert f"did not {what}" in end.reason
+
+
+@pytest.mark.parametrize(("exits", "limit_s"), [(True, PATIENCE_S), (False, 0.01)])
+async def test_a_process_may_exit_by_itself_after_it_closed_its_channel(
+    exits: bool, limit_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(child: ScriptedChild, message: ch.ToChild) -> None:
+        if isinstance(message, ch.Shutdown):
+            child.say(ch.ShutdownAck(), ch.Exiting(message.reason), ch.ShuttingDown())
+            child.close_channel()
+            if exits:
+                asyncio.get_running_loop().call_later(0.02, child.end, 0)
+
+    monkeypatch.setattr("agent_tui.processes.process.EXIT_S", limit_s)
+    run = Run(Nursery())
+    await run.process.ready
+    run.child.answers = answer
+    run.process.shutdown("asked to")
+    end = await run.end()
+    assert end.reason == "asked to"
+    assert (end.exit_code, end.signal) == ((0, None) if exits else (None, 9))
 
 
 async def test_a_blocked_loop_is_killed_for_its_missing_pongs() -> None:
