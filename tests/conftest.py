@@ -4,10 +4,17 @@ import gc
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from .nodes import CACHE
 from .sdks import parametrize_sdk
+
+# Time limits of hypothesis would fail a test because the machine pauses.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("untimed")
 
 
 def pytest_collection_finish() -> None:

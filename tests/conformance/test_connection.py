@@ -1,6 +1,7 @@
 """Upgrade, authentication, handshake, encodings, liveness (worker-protocol §1, §2, §4, §5)."""
 
 import asyncio
+import contextlib
 import time
 from typing import Any
 
@@ -14,7 +15,7 @@ from livekit.protocol.agent import (
     WorkerPing,
 )
 from websockets.asyncio.client import connect
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from .client import SOON, Server, Worker, connected, unique, worker
 from .differences import DIFFERENCES
@@ -205,10 +206,12 @@ async def test_what_a_registered_worker_may_send(server: Server) -> None:
 async def test_time_limit_of_the_handshake_is_absolute(server: Server) -> None:
     async with connected(server) as client:
         begin = time.monotonic()
-        await asyncio.sleep(server.register_s * 0.6)
-        await client.ping()
-        assert await client.closed(server.register_s + 5) == 1006
-        assert server.register_s * 0.9 < time.monotonic() - begin < server.register_s * 1.3 + 0.5
+        with contextlib.suppress(ConnectionClosed):
+            while time.monotonic() < begin + server.register_s * 3:
+                await asyncio.sleep(server.register_s / 5)
+                await client.ping()
+        assert time.monotonic() - begin > server.register_s * 0.9
+        assert client.connection.close_code == 1006
 
 
 async def test_no_time_limit_after_registration(server: Server) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent_tui.child.python.channel import shortened
@@ -62,7 +62,6 @@ def test_a_secret_within_longer_base64_is_masked_wherever_it_begins(key: str, af
         assert len(left.replace(MASK, "").rstrip("=")) <= -(-len(key) * 4 // 3) + -(-len(after) * 4 // 3) + 2
 
 
-@settings(deadline=None)
 @given(st.text(min_size=12, max_size=60), st.binary(max_size=7), st.binary(max_size=7))
 def test_no_secret_survives_in_any_spelling(secret: str, before: bytes, after: bytes) -> None:
     clean = redactor(secret).clean
@@ -138,7 +137,6 @@ def test_a_very_long_secret_is_masked_in_pieces() -> None:
     assert shown.replace(MASK, "") == "key  end"
 
 
-@settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab.*(", min_size=1, max_size=6), min_size=1, max_size=12), st.text("ab.*("))
 def test_the_tree_matches_what_a_flat_alternation_matches(words: list[str], text: str) -> None:
     flat = re.compile("|".join(map(re.escape, sorted(words, key=len, reverse=True))))

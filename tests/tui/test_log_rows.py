@@ -162,7 +162,7 @@ def plain(
     return rows, found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(STEPS, st.integers(1, 12))
 def test_the_index_equals_a_scan_of_all_lines(steps: list[tuple[str, object]], capacity: int) -> None:
     rows, kept, end = LogRows(LogLevel.INFO, capacity), list[LogLine](), 0
