@@ -166,7 +166,8 @@ class Project:
         """Return all entries so far, the oldest first."""
         if not self._entries.exists():
             return []
-        fields = [line.split() for line in self._entries.read_text().splitlines()]
+        whole, _, _ = self._entries.read_text().rpartition("\n")  # a job may be writing the last line
+        fields = [line.split() for line in whole.splitlines()]
         return sorted(
             (Entry(int(at) / 1e9, int(version), room) for at, version, room in fields), key=lambda e: e.at
         )
