@@ -118,6 +118,8 @@ class Blank:
         self.environ = environ
         self.has_packages = has_packages
         self.since = since
+        self.for_load = False
+        """Whether a load has claimed it."""
         self.started = started
         self.process = SpawnedProcess(started, system_pidfd_open())
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -216,6 +218,7 @@ class Blanks:
             self._report(blank, ProcessState.ENDED, f"became {process_id}")
         else:
             blank = self._start(environ)
+        blank.for_load = for_load
         self._refill_later()
         return blank
 
@@ -309,8 +312,9 @@ class Blanks:
             return
         while len(self._stock) > self._target:
             self._end(self._stock[-1], "more blanks than needed")
-        # A claimed blank that still imports the SDK comes first: something is waiting for it.
-        if not self._importing <= set(self._stock):
+        # A claimed blank that still imports the SDK comes first if a load or a job waits for it.
+        claimed = self._importing - set(self._stock)
+        if claimed and (self._jobs_wait() or any(each.for_load for each in claimed)):
             return
         while len(self._stock) < self._target and len(self._importing) < self._cores:
             try:

@@ -192,6 +192,20 @@ async def test_while_a_process_waits_for_its_blank_none_is_started_in_advance(tm
         await poll(lambda: len(blanks.stock) == STOCK)
 
 
+async def test_the_stock_is_refilled_beside_a_replacement_that_no_job_waits_for(tmp_path: Path) -> None:
+    async with stock(tmp_path) as (blanks, _):
+        blanks._jobs_wait = lambda: False
+        Stock.code = HANGS
+        replacement = blanks.claim(clean_environ(), JOB, "p1", for_load=False)
+        Stock.code = READY
+        used = blanks.claim(clean_environ(), CONTROL, "c1")
+        await used.ready  # it was in stock
+        await poll(lambda: len(blanks.stock) == STOCK)
+        assert not replacement.ready.done()
+        for each in (replacement, used):
+            blanks.give_back(each)
+
+
 async def test_once_killed_none_is_started_in_advance(tmp_path: Path) -> None:
     async with stock(tmp_path) as (blanks, _):
         claimed = blanks.claim(clean_environ(), JOB, "p1")
