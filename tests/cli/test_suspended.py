@@ -32,7 +32,7 @@ async def test_offers_that_arrived_during_a_suspension_start_no_process(tmp_path
     (tmp_path / "agent.py").write_text(AGENT)
     port = free_port()
     async with server(port), agent_tui("--json", "--no-watch", cwd=tmp_path, environ=at(port)) as run:
-        await run.until("process", kind="job", state="idle")
+        await run.until("registered")  # the server forgets a dispatch that finds no worker
         await dispatch(port, 1, 0.0)
         await run.until("job_ended")
         await asyncio.sleep(2)  # the server has answered a ping
