@@ -1,4 +1,7 @@
-"""The terminal driver: survives a terminal that closes or stops reading, and filters control characters."""
+"""The terminal driver: survives a terminal that closes or stops reading, and a process that is stopped.
+
+It also filters control characters.
+"""
 
 import contextlib
 import os
@@ -135,6 +138,27 @@ class Terminal(linux_driver.LinuxDriver):
     def close(self) -> None:
         if not self._hung:  # the writer thread would never end
             super().close()
+
+    def _sigcont_application(self, *_: object) -> None:
+        """Handle SIGCONT. It also comes without a suspension: after SIGSTOP, and from `timeout` after SIGTERM.
+
+        Textual would start a second time then: it would take the modes of its own start for those to restore
+        at the end, and a second thread would read keys.
+        """
+        if self._must_signal_resume:  # suspended by SIGTSTP
+            super()._sigcont_application()
+        elif self._drawing:
+            self._loop.call_soon_threadsafe(self._restart)
+
+    def _restart(self) -> None:
+        """Set all modes again and draw the whole screen, as after SIGSTOP a shell has used the terminal."""
+        if not self._drawing:
+            return
+        before = self.attrs_before
+        self.suspend_application_mode()
+        self.resume_application_mode()
+        self.attrs_before = before
+        self._app.call_later(self._app.refresh, layout=True)
 
     def _await_terminal(self) -> None:
         """Wait until everything is written, at most `LEAVE_S` seconds."""

@@ -180,6 +180,30 @@ async def test_a_signal_restores_the_terminal(number: signal.Signals, code: int)
         await assert_clean(running)
 
 
+async def test_after_sigcont_all_modes_are_set_again_and_the_end_restores_the_terminal() -> None:
+    with terminal(*ARGUMENTS) as running:
+        await poll(lambda: running.shows(b"AW_"))
+        running.process.send_signal(signal.SIGSTOP)
+        termios.tcsetattr(running.client, termios.TCSANOW, running.before)  # as a shell does
+        seen = len(running.output)
+        running.process.send_signal(signal.SIGCONT)
+        await poll(lambda: running.shows(b"") and b"AW_" in running.output[seen:].partition(b"?1049h")[2])
+        running.press(b"q")
+        await poll(running.ended)
+        assert running.process.returncode == 0
+        await assert_clean(running)
+
+
+async def test_timeout_sends_sigcont_after_sigterm_and_the_terminal_is_restored() -> None:
+    with terminal(*ARGUMENTS) as running:
+        await poll(lambda: running.shows(b"AW_"))
+        for number in (signal.SIGTERM, signal.SIGCONT, signal.SIGCONT):
+            running.process.send_signal(number)
+        await poll(running.ended)
+        assert running.process.returncode == 143
+        await assert_clean(running)
+
+
 @pytest.mark.parametrize("controlling", [True, False])
 async def test_closing_the_terminal_ends_everything(controlling: bool) -> None:
     with terminal(*ARGUMENTS, "--dispatch", "1", controlling=controlling) as running:
