@@ -140,7 +140,7 @@ class Terminal(linux_driver.LinuxDriver):
             super().close()
 
     def _sigcont_application(self, *_: object) -> None:
-        """Handle SIGCONT. It also comes without a suspension: after SIGSTOP, and from `timeout` after SIGTERM.
+        """Handle SIGCONT. It also comes without a suspension: after SIGSTOP, or from `timeout` after SIGTERM.
 
         Textual would start a second time then: it would take the modes of its own start for those to restore
         at the end, and a second thread would read keys.
