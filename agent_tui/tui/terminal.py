@@ -142,8 +142,8 @@ class Terminal(linux_driver.LinuxDriver):
     def _sigcont_application(self, *_: object) -> None:
         """Handle SIGCONT. It also comes without a suspension: after SIGSTOP, or from `timeout` after SIGTERM.
 
-        Textual would start a second time then: it would take the modes of its own start for those to restore
-        at the end, and a second thread would read keys.
+        Textual would start a second time then: at the end it would restore the modes that it had set itself,
+        and a second thread would read keys.
         """
         if self._must_signal_resume:  # suspended by SIGTSTP
             super()._sigcont_application()

@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,13 +102,12 @@ HAS_REAL = bool(os.environ.get("LIVEKIT_SERVER_URL") or shutil.which("livekit-se
 SERVERS = [EMBEDDED, pytest.param(REAL, marks=pytest.mark.real)] if HAS_REAL else [EMBEDDED]
 
 
-@pytest.fixture(params=SERVERS)
-async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
-    """Yield a server under test. The embedded one has shorter limits where the suite must wait for them."""
+@asynccontextmanager
+async def _under_test(request: pytest.FixtureRequest, timings: Timings) -> AsyncIterator[Server]:
+    """Yield the server that the test is parametrized with. Only the embedded one takes the timings."""
     if request.param == REAL:
         yield request.getfixturevalue("real_server")
         return
-    timings = Timings(register_s=1.0, answer_budget_s=1.0, simulate_answer_s=2.0, websocket_ping_s=0.3)
     async with LocalServer(timings=timings) as ours:
         yield Server(
             EMBEDDED,
@@ -118,3 +118,19 @@ async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
             answer_s=timings.answer_budget_s,
             ping_s=timings.websocket_ping_s,
         )
+
+
+@pytest.fixture(params=SERVERS)
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    """Yield a server under test."""
+    async with _under_test(request, Timings()) as server:
+        yield server
+
+
+@pytest.fixture(params=SERVERS)
+async def hurried(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    """Yield a server for a test that waits for its limits: those of the embedded one are short."""
+    async with _under_test(
+        request, Timings(register_s=1.0, answer_budget_s=1.5, websocket_ping_s=0.3)
+    ) as server:
+        yield server

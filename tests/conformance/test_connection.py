@@ -203,20 +203,20 @@ async def test_what_a_registered_worker_may_send(server: Server) -> None:
         await client.status(load=1e30)
 
 
-async def test_time_limit_of_the_handshake_is_absolute(server: Server) -> None:
-    async with connected(server) as client:
+async def test_time_limit_of_the_handshake_is_absolute(hurried: Server) -> None:
+    async with connected(hurried) as client:
         begin = time.monotonic()
         with contextlib.suppress(ConnectionClosed):
-            while time.monotonic() < begin + server.register_s * 3:
-                await asyncio.sleep(server.register_s / 5)
+            while time.monotonic() < begin + hurried.register_s * 3:
+                await asyncio.sleep(hurried.register_s / 5)
                 await client.ping()
-        assert time.monotonic() - begin > server.register_s * 0.9
+        assert time.monotonic() - begin > hurried.register_s * 0.9
         assert client.connection.close_code == 1006
 
 
-async def test_no_time_limit_after_registration(server: Server) -> None:
-    async with worker(server, unique("agent")) as client:
-        assert await client.silent(server.register_s * 1.2)
+async def test_no_time_limit_after_registration(hurried: Server) -> None:
+    async with worker(hurried, unique("agent")) as client:
+        assert await client.silent(hurried.register_s * 1.2)
         await client.ping()
 
 
@@ -260,18 +260,18 @@ async def test_closing_is_answered_in_kind(server: Server) -> None:
         assert (received.code, received.reason) == (4321, "")
 
 
-async def test_websocket_pings(server: Server) -> None:
+async def test_websocket_pings(hurried: Server) -> None:
     """The server's pings are empty, and it does not mind missing answers."""
-    headers = {"Authorization": f"Bearer {server.token()}"}
+    headers = {"Authorization": f"Bearer {hurried.token()}"}
     register = WorkerMessage(register=RegisterWorkerRequest(agent_name=unique("agent")))
     async with (
         aiohttp.ClientSession() as session,
-        session.ws_connect(f"{server.http_url}/agent", headers=headers, autoping=False) as socket,
+        session.ws_connect(f"{hurried.http_url}/agent", headers=headers, autoping=False) as socket,
     ):
         await socket.send_bytes(register.SerializeToString())
         await socket.receive_bytes(timeout=SOON)
         for _ in range(2):
-            ping = await socket.receive(timeout=server.ping_s + 2)
+            ping = await socket.receive(timeout=hurried.ping_s + 2)
             assert (ping.type, bytes(ping.data)) == (aiohttp.WSMsgType.PING, b"")
         await socket.send_bytes(WorkerMessage(ping=WorkerPing(timestamp=3)).SerializeToString())
         await socket.receive_bytes(timeout=SOON)

@@ -149,16 +149,16 @@ async def test_a_lost_connection_passes_the_job_on(server: Server) -> None:
         await other.receive("assignment")
 
 
-async def test_silence_is_the_end_of_a_job(server: Server) -> None:
+async def test_silence_is_the_end_of_a_job(hurried: Server) -> None:
     """No other worker is asked, and the late answer is ignored."""
     name = unique("agent")
-    async with worker(server, name) as first, worker(server, name) as second:
-        await _dispatch(server, name)
+    async with worker(hurried, name) as first, worker(hurried, name) as second:
+        await _dispatch(hurried, name)
         offers = {asyncio.create_task(client.offered()): client for client in (first, second)}
         done, pending = await asyncio.wait(offers, return_when=asyncio.FIRST_COMPLETED, timeout=SOON)
         task = done.pop()
         asked, other = offers[task], pending.pop()
-        await asyncio.sleep(server.answer_s + 0.3)
+        await asyncio.sleep(hurried.answer_s + 0.3)
         assert not other.done()
         other.cancel()
         await asyncio.wait([other])
@@ -167,19 +167,19 @@ async def test_silence_is_the_end_of_a_job(server: Server) -> None:
         await asked.ping()
 
 
-async def test_the_budget_is_for_all_workers_together(server: Server) -> None:
+async def test_the_budget_is_for_all_workers_together(hurried: Server) -> None:
     """The first refuses late: the second only has the rest, and an answer after that is too late."""
     name = unique("agent")
-    async with worker(server, name) as first, worker(server, name) as second:
-        await _dispatch(server, name)
+    async with worker(hurried, name) as first, worker(hurried, name) as second:
+        await _dispatch(hurried, name)
         offers = {asyncio.create_task(client.offered()): client for client in (first, second)}
         done, pending = await asyncio.wait(offers, return_when=asyncio.FIRST_COMPLETED, timeout=SOON)
         task = done.pop()
-        await asyncio.sleep(server.answer_s * 0.6)
+        await asyncio.sleep(hurried.answer_s * 0.3)
         await offers[task].answer(task.result(), available=False)
         late = pending.pop()
         job = await late
-        await asyncio.sleep(server.answer_s * 0.6)
+        await asyncio.sleep(hurried.answer_s * 0.8)
         await offers[late].answer(job)
         assert await offers[late].silent(0.5)
 
@@ -189,7 +189,7 @@ async def test_an_answer_within_the_budget(server: Server) -> None:
     async with worker(server, name) as client:
         await _dispatch(server, name)
         job = await client.offered()
-        await asyncio.sleep(server.answer_s * 0.8)
+        await asyncio.sleep(server.answer_s * 0.5)
         await client.answer(job)
         await client.receive("assignment")
 
@@ -333,11 +333,11 @@ async def test_simulated_jobs(server: Server, participant: str | None, job_type:
         assert await other.silent(0.1)
 
 
-async def test_a_simulated_job_has_its_own_time(server: Server) -> None:
-    async with worker(server, unique("agent")) as client:
+async def test_a_simulated_job_has_its_own_time(hurried: Server) -> None:
+    async with worker(hurried, unique("agent")) as client:
         await client.simulate(room=Room(name=unique("room")))
         job = await client.offered()
-        await asyncio.sleep(server.answer_s * 1.3)
+        await asyncio.sleep(hurried.answer_s * 1.3)
         await client.answer(job)
         await client.receive("assignment")
 
