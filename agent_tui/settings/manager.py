@@ -162,18 +162,19 @@ class SettingsManager:
     # -- a load ---------------------------------------------------------------------------------------
 
     async def read(self) -> Environment:
-        """Read the environment files and the config file again. Emit a warning for each problem."""
+        """Read the environment files and the config file again. Emit a warning for each new problem."""
         environment = await off_loop(self._read_environment)
         self._report(environment.problems)
         return environment
 
     def _report(self, problems: tuple[FileProblem, ...]) -> None:
-        """Emit a warning for each problem in the files, and a notice for each one that is now solved."""
+        """Emit a warning for each new problem in the files, and a notice for each one that is now solved."""
         for problem in self._problems:
             if problem not in problems:
                 self._emit(Notice(LogLevel.INFO, f"solved: {problem.text}", problem.text))
         for problem in problems:
-            self._emit(notice_of(problem))
+            if problem not in self._problems:
+                self._emit(notice_of(problem))
         self._problems = problems
 
     def check(self, manifest: Manifest, environment: Environment) -> Settings:

@@ -303,7 +303,9 @@ def limit_descriptors(pid: int) -> None:
 
 @asynccontextmanager
 async def chaos(tmp: Path, seed: int) -> AsyncIterator[Chaos]:
-    """Start everything. Yields once the first processes are idle and dispatches have started."""
+    """Start everything. Yields once the first processes of the registered worker are idle, and dispatches have
+    started.
+    """
     folder, flags, temporary = (tmp / name for name in ("project", "flags", "tmp"))
     for each in (folder, flags, temporary):
         each.mkdir()
@@ -331,6 +333,7 @@ async def chaos(tmp: Path, seed: int) -> AsyncIterator[Chaos]:
             limit_descriptors(run.process.pid)
             under = Chaos(run, folder, flags, port, random.Random(seed), server, way, errors)
             tasks = [asyncio.create_task(each) for each in (under.read(), under.read_errors())]
+            await under.until(lambda: under.events["registered"], "the registration")
             await under.warm()
             tasks.append(asyncio.create_task(under.keep_dispatching()))
             under.tasks = tasks

@@ -385,14 +385,26 @@ async def test_an_offer_is_answered_by_the_generation_that_received_it(agent: Pa
         assert (ended["reason"], ended["exit_code"]) == ("generation 2 took over", 0)
 
 
+ONLY_ONCE = """
+import pathlib, time
+time.sleep(0.7)  # so slow that a template loads it once for all
+here = pathlib.Path(__file__).parent
+while (here / "loaded").exists() and not (here / "go on").exists():
+    time.sleep(0.02)
+(here / "loaded").touch()
+"""
+"""Code of a file that loads at once the first time, and then only once the file `go on` exists."""
+
+
 async def test_a_broken_save_right_after_the_start_changes_nothing(agent: Path) -> None:
-    slow = "import time\ntime.sleep(0.7)\n" + NATIVE
+    slow = ONLY_ONCE + NATIVE
     agent.write_text(slow)
     async with agent_tui(agent, "--local", "--json", "--dispatch", "1") as run:
         await run.until("registered")
         save(agent, "async def entry(ctx:\n")
         assert (await run.until("generation_failed"))["generation"] == 2
         assert not run.all("generation_ready")  # its template loads still
+        (agent.parent / "go on").touch()
         job = await run.until("job_started")
         assert job["generation"] == 1
         await run.until("generation_ready", generation=1)
