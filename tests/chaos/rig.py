@@ -303,8 +303,8 @@ def limit_descriptors(pid: int) -> None:
 
 @asynccontextmanager
 async def chaos(tmp: Path, seed: int) -> AsyncIterator[Chaos]:
-    """Start everything. Yields once the first processes of the registered worker are idle, and dispatches have
-    started.
+    """Start everything. Yields once the worker is registered, its first processes are idle, and dispatches
+    have started.
     """
     folder, flags, temporary = (tmp / name for name in ("project", "flags", "tmp"))
     for each in (folder, flags, temporary):
