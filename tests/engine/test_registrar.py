@@ -439,7 +439,7 @@ async def test_no_dispatch_is_lost_while_registrations_follow_each_other() -> No
         address = ServerAddress(server.url, "devkey", SECRET)
         await registrar.register(options(), address, ev.ServerKind.EMBEDDED, "1", measured)
         await until(lambda: registrar.worker_id)
-        rooms = []
+        rooms: list[str] = []
         async with api.LiveKitAPI(f"http{server.url[2:]}", "devkey", SECRET) as client:
             for number in range(10):
                 changed = options(deployment="", max_retry=number, permissions=_permissions(number))
