@@ -1,4 +1,4 @@
-"""A real agent that takes 1.2 s to prewarm: a sweep, its advice, and a new run that confirms it.
+"""A real agent that takes 1.7 s to prewarm: a sweep, its advice, and a new run that confirms it.
 
 What is measured is checked by other means: the agent's own clock, and the kernel's smaps_rollup.
 """
@@ -30,14 +30,14 @@ def bench() -> ModuleType:
 
 
 @pytest.mark.real
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 async def test_a_new_run_at_the_advised_count_is_within_the_stated_interval(
     bench: ModuleType, tmp_path: Path
 ) -> None:
     # Enough for every warm job, however busy the machine; a cold one waits for twice as long.
-    target = parse_target("p90<600ms")
+    target = parse_target("p90<850ms")
     load = TestLoad(20, 1.0, job_length_s=0.4, seed=5)
-    async with bench.hosted(tmp_path, 1.2) as place:
+    async with bench.hosted(tmp_path, 1.7) as place:
         result = await Sweep(place.engine, SweepPlan(load, (0, 1, 6)), place.note_kernel).run()
         advice = advise(result, target)
         assert advice.count == 6, advice.lines
@@ -45,9 +45,9 @@ async def test_a_new_run_at_the_advised_count_is_within_the_stated_interval(
         cold, one, six = rows(result)
         assert cold.warm_hit_rate == 0
         assert cold.p50_ms is not None
-        assert cold.p50_ms > 1100
+        assert cold.p50_ms > 1600
         assert 0 < one.warm_hit_rate < six.warm_hit_rate
-        assert six.warm_up_p50_ms == pytest.approx(1220, rel=0.3)
+        assert six.warm_up_p50_ms == pytest.approx(1720, rel=0.3)
 
         compared = 0
         for memory in (each for run in result.runs for each in run.memory):
