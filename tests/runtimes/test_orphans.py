@@ -1,6 +1,7 @@
 """What a killed host leaves behind is killed, whatever it does."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -136,8 +137,9 @@ def guard_of(pid: int, limit_s: float) -> int:
     deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
         for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            if b"orphans.py" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
+            with contextlib.suppress(OSError):  # it has just ended
+                if b"orphans.py" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
         time.sleep(0.02)
     raise AssertionError("no guard came")
 
