@@ -269,8 +269,14 @@ async def test_a_named_agent_gets_an_explicit_dispatch() -> None:
     assert run.all("dispatched")[0]["dispatch_id"].startswith("AD_")
 
 
-async def test_without_idle_processes_each_job_starts_one() -> None:
-    code, run = await finished(AGENTS / "native_short.py", *TEST_JOBS, 2, "--num-idle-processes", 0)
+async def test_without_idle_processes_each_job_starts_one(tmp_path: Path) -> None:
+    agent = tmp_path / "agent.py"
+    agent.write_text(
+        "import time\n"
+        "def prewarm(proc):\n    time.sleep(0.5)\n"  # so that no process is ready before it is needed
+        "async def entry(ctx):\n    ctx.shutdown('done')\n"
+    )
+    code, run = await finished(agent, *TEST_JOBS, 2, "--num-idle-processes", 0)
     assert code == 0
     assert [event["warm"] for event in run.all("job_started")] == [False, False]
     states = [event["state"] for event in run.all("process") if event["kind"] == "job"]

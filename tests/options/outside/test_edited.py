@@ -74,6 +74,7 @@ async def edited(rig: Rig, case: Case) -> None:
 async def test_another_server_takes_over(tmp_path: Path) -> None:
     async with recording() as other, rigged(PLAIN, "edited", tmp_path, None) as rig:
         await rig.recorder.registered()
+        await rig.run.until("registered")  # before, it would not wait for the answer to an edit
         assert "done" in await rig.command(set={"wsURL": other.url})
         await other.registered()
         assert (await rig.run.until("registered", count=2))["url"] == other.url
@@ -91,6 +92,7 @@ async def test_without_retries_a_lost_server_ends_the_run(tmp_path: Path) -> Non
 async def test_a_server_that_does_not_exist_changes_nothing(tmp_path: Path) -> None:
     async with rigged(PLAIN, "edited", tmp_path, None) as rig:
         worker = await rig.recorder.registered()
+        await rig.run.until("registered")  # before, it would not wait for the answer to an edit
         answer = await rig.command(set={"wsURL": f"ws://127.0.0.1:{free_port()}", "numIdleProcesses": "3"})
         assert "refused" in answer
         assert "the old values are kept" in answer
