@@ -259,11 +259,14 @@ class SupervisedProcess:
             self._finish(ProcessEnd(reason, None, None, killed=False, by=EndedBy.NO_PROCESS))
             return
         self._enter(ProcessState.STARTING)
+        # From the start: what the child has started may hold its channel open, so only its exit is sure to
+        # close the channel on this side.
+        exiting = asyncio.ensure_future(self.child.wait())
         helpers = [asyncio.create_task(self._read()), asyncio.create_task(self._ping())]
         try:
             await self._live()
         finally:
-            exit = await self._exit(self.child)
+            exit = await self._exit(self.child, exiting)
             # Not earlier: until the child is reaped, `_read` may still deliver its last messages.
             for helper in helpers:
                 helper.cancel()
@@ -340,16 +343,15 @@ class SupervisedProcess:
             if self._killed_for is not None:
                 return
 
-    async def _exit(self, child: ch.Child) -> ch.ChildExit:
+    async def _exit(self, child: ch.Child, exiting: asyncio.Future[ch.ChildExit]) -> ch.ChildExit:
         """Return how the child exited. Kill what it left in its process group, also after a graceful exit."""
-        exit = asyncio.ensure_future(child.wait())
         try:
             if self._channel_closed and self._killed_for is None:
                 # A runtime may close the channel before it exits. Killed now, it would lose its exit code.
-                await asyncio.wait({exit}, timeout=EXIT_S)
+                await asyncio.wait({exiting}, timeout=EXIT_S)
         finally:
             child.kill()
-        return await exit
+        return await exiting
 
     async def _until(self, condition: Callable[[], bool], limit: float | None = None) -> bool:
         """Wait for a condition, the channel's end, or a kill; return False if the limit passed first.

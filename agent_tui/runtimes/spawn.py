@@ -17,6 +17,7 @@ from agent_tui.runtimes import orphans
 from agent_tui.runtimes.channel import encode_line
 from agent_tui.runtimes.kinds import KINDS
 from agent_tui.runtimes.orphans import reap_session
+from agent_tui.runtimes.threads import off_loop
 from agent_tui.system.descriptors import DESCRIPTORS
 
 PidfdOpen = Callable[[int], int]
@@ -98,7 +99,7 @@ class SpawnedProcess:
             await reap_session(self.pid)
         else:
             # Without a pidfd (macOS), its end is only known once it is reaped, so it cannot be killed before.
-            code = await asyncio.to_thread(self._popen.wait)
+            code = await off_loop(self._popen.wait)
             self.kill()
         self.reaped = True
         return ChildExit(code) if code >= 0 else ChildExit(None, -code)

@@ -98,6 +98,16 @@ async def test_every_kind_of_file_runs(tmp_path: Path, name: str, node: Path, sd
     assert len(greetings) == (name in SHIPPED)
 
 
+async def test_a_process_that_a_job_has_started_does_not_keep_the_job_open(tmp_path: Path) -> None:
+    """Node lets its children inherit descriptors above a gap: with them the job's channel."""
+    spawns = "spawn('sleep', ['600']); await ctx.connect();"
+    agent = "import { spawn } from 'node:child_process';\n" + ESM.replace("await ctx.connect();", spawns)
+    write(project(tmp_path), {"agent.mjs": agent})
+    code, run = await finished(tmp_path / "agent.mjs", *with_node(*TEST_JOBS, 1), environ=CACHE)
+    assert code == 0, run.stderr
+    assert [(each["status"], each["reason"]) for each in run.all("job_ended")] == [("success", "said")]
+
+
 @each_sdk
 async def test_functions_of_the_file_decide_on_offers_and_an_entry_that_throws_fails(
     tmp_path: Path, sdk: Path
