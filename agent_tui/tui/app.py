@@ -510,10 +510,14 @@ class AgentTuiApp(App[int]):
             await super().on_event(event)
 
     async def _pass_on(self, event: events.Event) -> None:
-        """Pass a key to the focused widget."""
-        if isinstance(event, events.Key) and not isinstance(self.focused, Input):
+        """Pass a key or pasted text to the focused widget."""
+        typing = isinstance(self.focused, Input)
+        if isinstance(event, events.Key) and not typing:
             other = self.moves.get(event.key)
             event = event if other is None else events.Key(other, None)
+        elif isinstance(event, events.Paste) and typing and not isinstance(self.focused, TalkInput):
+            # Textual's inputs would keep only the first line.
+            event = events.Paste(" ".join(line.strip() for line in event.text.splitlines()))
         await super().on_event(event)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

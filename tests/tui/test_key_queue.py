@@ -10,6 +10,7 @@ from agent_tui.model import commands as cmd
 from agent_tui.tui.app import AgentTuiApp
 from agent_tui.tui.screens.dispatch_form import DispatchForm
 from agent_tui.tui.screens.options import OptionsPage
+from agent_tui.tui.widgets.command_bar import CommandInput
 from agent_tui.tui.widgets.processes import Processes
 from agent_tui.tui.widgets.talk_input import TalkInput
 from tests.fakes.engine import FakeEngine
@@ -93,6 +94,14 @@ async def test_text_pasted_into_a_conversation_goes_to_its_input() -> None:
         field = app.query_one(TalkInput)
         await until(lambda: field.has_focus and field.value == "quit↵now")
         assert engine.commands == []
+
+
+async def test_lines_pasted_into_an_input_of_one_line_are_joined() -> None:
+    async with page_host(FakeEngine(), kind=AgentTuiApp, size=(120, 40)) as (app, pilot):
+        await pilot.press(":")
+        app.post_message(events.Paste("set\r  numIdleProcesses\r\n3\n"))
+        field = app.query_one(CommandInput)
+        await until(lambda: field.value == "set numIdleProcesses 3")
 
 
 async def test_ctrl_c_does_not_wait_for_a_key_that_hangs() -> None:

@@ -197,9 +197,10 @@ async def test_up_brings_back_what_was_sent_and_down_what_is_typed() -> None:
         assert shown == ["one", "two", "two", "one", "new", "new"]
 
 
-async def test_pasted_lines_are_one_turn() -> None:
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+async def test_pasted_lines_are_one_turn(end: str) -> None:
     async with talking((120, 40), "enter") as (engine, _app, pilot, pane):
-        pane.input.post_message(events.Paste("first\r\n  second\n\x1b[31mthird\n"))
+        pane.input.post_message(events.Paste(f"first{end}  second{end}\x1b[31mthird{end}"))
         await until(lambda: pane.input.value == f"first{NEWLINE}  second{NEWLINE}third")
         await pilot.press("enter")
         await until(lambda: engine.commands == [cmd.Say(TALKING, "first\n  second\nthird", 1)])

@@ -104,9 +104,9 @@ class TalkInput(Input):
         event.stop()
 
     def paste(self, pasted: str) -> None:
-        """Insert all lines, not only the first."""
-        lines = printable(pasted).strip("\n").split("\n")
-        text = NEWLINE.join(line.rstrip() for line in lines)
+        """Insert all lines, not only the first. Most terminals end pasted lines with a carriage return."""
+        lines = pasted.strip("\r\n").splitlines()
+        text = NEWLINE.join(printable(line).rstrip() for line in lines)
         if self.selection.is_empty:
             self.insert_text_at_cursor(text)
         else:
