@@ -257,7 +257,7 @@ class Headless:
         policy = self._policy
         for line in (policy.refusal, policy.server_lost, policy.load_error, *policy.failures):
             if line is not None and self._decided.done() and self._decided.result():
-                print(f"agent-tui: {line}", file=sys.stderr)
+                print(f"agent-tui: {' '.join(line.splitlines())}", file=sys.stderr)
         return self._decided.result() if self._decided.done() else ExitCode.OK
 
     async def _print(self, stream: Subscription) -> None:

@@ -4,6 +4,7 @@
 // agent-tui's messages have the names of the Python children's (`model/child.py`), in snake case; the SDK's
 // job main has its own (agents-js.md §8) on the same channel.
 'use strict';
+const path = require('node:path');
 const { describe, describeNow } = require('./describe.cjs');
 const { Modules } = require('./modules.cjs');
 
@@ -122,8 +123,8 @@ class Child {
    */
   ranDry() {
     if (!this.phase) return;
-    const what = this.phase === 'loading' ? 'its top-level await' : 'its prewarm function';
-    this.fail(new Error(`${what} waits for a promise that nothing will resolve`));
+    const what = this.phase === 'loading' ? 'top-level await' : 'prewarm function';
+    this.fail(new Error(`the ${what} of ${path.basename(this.it.file)} waits for a promise that nothing will resolve`));
   }
 
   /** End the job as if the host had asked for it; agent-tui's guard kills what takes too long. */

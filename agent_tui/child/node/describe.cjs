@@ -7,6 +7,7 @@ const { fileURLToPath } = require('node:url');
 
 const PLACE = /(?:^|[\s(])(file:\/\/\/[^\s()]+?|\/[^\s():]+):(\d+)(?::\d+)?\)?$/;
 const ESBUILD = /^(\/.+?|[^\s:]+\.[cm]?[jt]sx?):(\d+):(\d+): ERROR: (.+)$/m;
+const JSON_ERROR = /^SyntaxError: (file:\/\/\S+?\.json|\/.+?\.json): (?:[^]* at position (\d+))?/;
 const CHECKED = 20;
 const CHECK = `
   const vm = require('node:vm');
@@ -34,12 +35,21 @@ async function describe(error, child) {
     const error = `SyntaxError: ${transformed[4]}`;
     return { error, traceback: quoted(file, line, column, error, child), file, line };
   }
+  const json = JSON_ERROR.exec(found.error);
+  if (json) {
+    const file = plainPath(json[1]);
+    const before = json[2] && sourceOf(file, child).slice(0, Number(json[2]));
+    return { ...found, file, line: before === undefined ? null : before.split('\n').length };
+  }
   if (error instanceof Error && error.name === 'SyntaxError' && found.line === null) {
     return { ...found, ...(await syntaxError(child)) };
   }
   const imported = / imported from (\/\S+|file:\S+)/.exec(found.error);
-  if (imported && found.file === null) return { ...found, ...placeOfImport(imported[1], found.error, child) };
-  return found;
+  if (!imported || found.file !== null) return found;
+  const importer = plainPath(imported[1]);
+  // The agent file itself is gone: agent-tui's own main has imported it.
+  if (isOurs(importer)) return { ...found, error: found.error.replace(imported[0], '') };
+  return { ...found, ...placeOfImport(importer, found.error, child) };
 }
 
 /** The failing line with a caret below its column (from 0), as Node shows it, instead of esbuild's own stack. */
@@ -57,7 +67,7 @@ function placeIn(stack, child) {
     const match = PLACE.exec(line.trim());
     if (!match) continue;
     const file = plainPath(match[1]);
-    if (child.modules.isProjects(file)) return { file, line: Number(match[2]) };
+    if (child.modules.isProjects(file) && !isOurs(file)) return { file, line: Number(match[2]) };
   }
   return null;
 }
@@ -90,8 +100,11 @@ async function syntaxError(child) {
   return {};
 }
 
-function placeOfImport(from, text, child) {
-  const file = plainPath(from);
+function isOurs(file) {
+  return file.startsWith(__dirname + path.sep);
+}
+
+function placeOfImport(file, text, child) {
   const wanted = /'([^']+)'/.exec(text)?.[1] ?? '';
   const name = path.basename(wanted).replace(/\.[cm]?[jt]sx?$/, '');
   const line = sourceOf(file, child).split('\n').findIndex((each) => name && /import|export|require/.test(each) && each.includes(name));

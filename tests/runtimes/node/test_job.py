@@ -143,9 +143,31 @@ async def test_code_that_waits_for_nothing_says_so_under_the_whole_sdk(
     async with host_of(tmp_path, "agent.mjs", {"agent.mjs": text}) as host:
         child = await host.launch()
         failed = await until(child, ch.Failed)
-        assert failed.error == f"Error: its {what} waits for a promise that nothing will resolve"
+        assert failed.error == f"Error: the {what} of agent.mjs waits for a promise that nothing will resolve"
         assert failed.line is None
         assert (await ended(child)).exit_code == 1
+
+
+@pytest.mark.parametrize("name", ["agent.mjs", "agent.cjs"])
+async def test_an_agent_file_that_is_gone_is_named_and_not_what_imports_it(tmp_path: Path, name: str) -> None:
+    async with host_of(tmp_path, name, {name: ""}, stand_in=True) as host:
+        host.file.unlink()
+        failed = await until(await host.launch(), ch.Failed)
+        assert failed.error == f"Error: Cannot find module '{host.file}'"
+        assert failed.file is None
+
+
+@pytest.mark.parametrize(
+    "load",
+    ["import data from './data.json' with { type: 'json' };", "const data = createRequire(import.meta.url)('./data.json');"],
+)  # fmt: skip
+async def test_a_json_file_that_does_not_parse_is_named_with_its_line(tmp_path: Path, load: str) -> None:
+    agent = f"import {{ createRequire }} from 'node:module';\n{load}\n"
+    files = {"agent.mjs": agent, "data.json": '{"a": 1,\n "b": 2 3}\n'}
+    async with host_of(tmp_path, "agent.mjs", files, stand_in=True) as host:
+        failed = await until(await host.launch(), ch.Failed)
+        assert failed.error.startswith("SyntaxError: ")
+        assert (failed.file, failed.line) == (str(tmp_path / "data.json"), 2)
 
 
 async def test_prewarm_that_exits_keeps_its_code(tmp_path: Path) -> None:
