@@ -7,7 +7,7 @@ const { definitionIn } = require('./child.cjs');
 const { describe } = require('./describe.cjs');
 const { ALL, Agents, METHODS, NONE, classOf, textOf } = require('./swap_agents.cjs');
 const { CLASSES, Table } = require('./swap_modules.cjs');
-const { classText, functionNotes, startNotes, unchangedState } = require('./swap_text.cjs');
+const { classText, functionNotes, startNotes, unchangedState, usedText } = require('./swap_text.cjs');
 
 const MOST_NOTES = 20;
 const MANY_MODULES = 500; // versions of modules that Node keeps; a warning says when to restart the job
@@ -246,8 +246,8 @@ class Swapper {
       if (typeof cls !== 'function' || cls === Object) continue;
       const place = this.agents.placeOf(cls, known, (file) => this.child.modules.source(file));
       if (!place || !table.tags.has(place.file)) continue;
-      const old = classText(this.child.modules.source(place.file) ?? '', place.name);
-      if (old !== classText(table.content(place.file) ?? '', place.name)) {
+      const old = usedText(this.child.modules.source(place.file) ?? '', place.name);
+      if (old !== usedText(table.content(place.file) ?? '', place.name)) {
         notes.push(`${what} of the session is an instance of the earlier class ${place.name}`);
       }
     }

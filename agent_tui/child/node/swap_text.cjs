@@ -5,6 +5,8 @@ const BEFORE_REGEX = /(?:^|[(,=:[!&|?{};+\-*%<>~^]|\b(?:return|typeof|case|in|of
 const SESSION = /\bnew\s+(?:[\w$]+\s*\.\s*)*AgentSession\s*(?:<[^()]*>)?\s*\(/g;
 const HANDLER = /\.\s*(?:on|once|addListener)\s*\(/g;
 const VALUE = /^(?:export\s+)?(let|var|const)\s+([\w$]+)\s*(?::[^=\n]+)?=(?!=)\s*/gm;
+const DECLARED = /^(?:(?:export|default|declare|abstract|async)\s+)*(?:class|function\s*\*?|enum|const\s+enum|const|let|var)\s+([\w$]+)/;
+const WORD = /(?<![.\w$])[\w$]+/g;
 const STATE = /^(?:\[\s*\]|\{\s*\}|new\b)/;
 
 /**
@@ -155,6 +157,43 @@ function classText(source, name) {
   return found ? normal(code.slice(found.index, balanced(bare, found.index + found[0].length - 1))) : undefined;
 }
 
+/**
+ * Return the text of a class and of what it uses: the classes, functions, and variables at module level whose
+ * names are in its text, directly or not. Ignores comments.
+ */
+function usedText(source, name) {
+  const parts = declarations(source);
+  if (!parts.has(name)) return classText(source, name);
+  const used = new Set([name]);
+  for (const each of used) {
+    for (const [word] of parts.get(each).matchAll(WORD)) {
+      if (parts.has(word)) used.add(word);
+    }
+  }
+  return [...used].sort().map((each) => normal(parts.get(each))).join('\n');
+}
+
+/** Return the text of each declaration at module level, by name: what starts in the first column. */
+function declarations(source) {
+  const { code, bare } = masked(source);
+  const parts = new Map();
+  let [depth, start, at] = [0, 0, 0];
+  const keep = (end) => {
+    const found = DECLARED.exec(bare.slice(start, end));
+    if (found) parts.set(found[1], code.slice(start, end));
+  };
+  for (const line of bare.split('\n')) {
+    if (depth === 0 && /^[\w$@]/.test(line)) {
+      keep(at);
+      start = at;
+    }
+    for (const char of line) depth += '([{'.includes(char) ? 1 : ')]}'.includes(char) ? -1 : 0;
+    at += line.length + 1;
+  }
+  keep(bare.length);
+  return parts;
+}
+
 /** Whether the constructor that a class uses takes arguments, which nobody has recorded. */
 function takesArguments(cls, bases) {
   for (let each = cls; typeof each === 'function' && !bases.includes(each); each = Object.getPrototypeOf(each)) {
@@ -168,4 +207,4 @@ function takesArguments(cls, bases) {
   return true;
 }
 
-module.exports = { classText, functionNotes, startNotes, takesArguments, unchangedState };
+module.exports = { classText, functionNotes, startNotes, takesArguments, unchangedState, usedText };

@@ -61,6 +61,46 @@ def test_the_text_of_a_class() -> None:
     assert call("classText", source, "D") is None
 
 
+USES = """\
+import { llm } from '@livekit/agents';
+const GREETING = 'Hi'; // for Stream
+const other = 1;
+function texts(): { one: string } {
+  return { one: `${GREETING}!` };
+}
+class Stream extends llm.LLMStream {
+  run() { return texts().one; }
+}
+export class LLM extends llm.LLM {
+  chat() { return this.other ?? new Stream(); }
+}
+export default defineAgent({
+  entry: async () => { new LLM(); },
+});
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changes"),
+    [
+        ("'Hi'", "'Ho'", True),
+        ("one: `", "one: `>", True),
+        ("texts().one", "'two'", True),
+        ("new Stream()", "null", True),
+        ("// for Stream", "", False),
+        ("other = 1", "other = 2", False),
+        ("async () => { new", "async () => { await null; new", False),
+        ("\nclass", "\n\n\nclass", False),
+    ],
+)
+def test_the_text_of_a_class_and_what_it_uses(old: str, new: str, changes: bool) -> None:
+    assert old in USES
+    texts = [call("usedText", source, "LLM") for source in (USES, USES.replace(old, new))]
+    assert texts[0]
+    assert (texts[0] != texts[1]) == changes
+    assert call("usedText", "function f() { class A {} }", "A") == "class A {}"
+
+
 def test_imports_that_text_shows_and_modules_that_run_again() -> None:
     code = """
     const { Table, reporting, versionOf, versioned } = require(process.argv[1]);
