@@ -61,7 +61,7 @@ class Subscription:
                 self.state = self.bus.state  # each event was reduced before it was queued
                 if batch:
                     yield batch
-                if self._closed and not self._waiting:
+                if self._closed and not self._waiting and not self._lagged:
                     return
         finally:
             self.close()

@@ -53,6 +53,16 @@ async def test_a_slow_reader_gets_an_error_and_others_are_not_affected() -> None
     assert bus.subscribe().state.worker.reason == "no"
 
 
+async def test_a_reader_that_falls_behind_while_it_handles_a_batch_gets_the_error_too() -> None:
+    bus = Bus(FakeClock())
+    slow = bus.subscribe(limit=10)
+    bus.publish(notice(0))
+    with pytest.raises(LaggedError):
+        async for _ in slow.batches():
+            for number in range(50):
+                bus.publish(notice(number))
+
+
 async def test_a_reader_that_leaves_is_forgotten() -> None:
     bus = Bus(FakeClock())
     subscription = bus.subscribe()
