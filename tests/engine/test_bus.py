@@ -55,12 +55,13 @@ async def test_a_slow_reader_gets_an_error_and_others_are_not_affected() -> None
 
 async def test_a_reader_that_falls_behind_while_it_handles_a_batch_gets_the_error_too() -> None:
     bus = Bus(FakeClock())
-    slow = bus.subscribe(limit=10)
+    batches = bus.subscribe(limit=10).batches()
     bus.publish(notice(0))
+    await anext(batches)
+    for number in range(50):
+        bus.publish(notice(number))
     with pytest.raises(LaggedError):
-        async for _ in slow.batches():
-            for number in range(50):
-                bus.publish(notice(number))
+        await anext(batches)
 
 
 async def test_a_reader_that_leaves_is_forgotten() -> None:

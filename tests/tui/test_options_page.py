@@ -359,6 +359,21 @@ async def test_undo_and_save_are_commands() -> None:
         assert placeholder(shown, "maxRetry") == "16"
 
 
+async def test_undo_starts_with_edits_that_are_not_applied() -> None:
+    async with page() as (engine, pilot, shown):
+        await give(pilot, shown, "maxRetry", "3", "ctrl+s")
+        await pilot.pause()
+        await give(pilot, shown, "port", "9")
+        await give(pilot, shown, "maxRetry", "5", "ctrl+z")
+        assert shown.edits == {"port": "9"}
+        assert text(shown) == "maxRetry: the edit is undone; it was not applied"
+        await pilot.press("ctrl+z")
+        assert shown.edits == {}
+        await pilot.press("ctrl+z")
+        await pilot.pause()
+        assert edits(engine)[1:] == [cmd.UndoOptions()]
+
+
 async def test_a_secret_is_hidden_until_revealed_and_never_in_the_notes() -> None:
     async with page() as (_, pilot, shown):
         field = row(shown, "apiSecret").query_one(TextField)

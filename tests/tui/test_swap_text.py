@@ -98,6 +98,8 @@ def test_the_status_line_follows_a_swap_that_waited() -> None:
     before = engine.bus.state
     engine.publish(se.SessionEnded(jobs[0].id, 1, "done"))
     assert load_notice(before, engine.bus.state) is None
+    engine.publish(se.SessionStarted(jobs[0].id, 2, "desk", True, 2))  # as after a restart of the call
+    assert load_notice(before, engine.bus.state) is None
 
 
 def facts(state: AppState, job: JobView) -> tuple[str, Tone, list[str]]:

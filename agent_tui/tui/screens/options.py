@@ -132,7 +132,7 @@ class OptionsPage(Follower, Page[None]):
     def drop_priority(self, binding: Binding) -> int | None:
         unusable = {
             "apply": not self.edits,
-            "undo": not self._settings.can_undo,
+            "undo": not self.edits and not self._settings.can_undo,
             "save": not self._settings.edited,
             "save_in_clear": not self._unsaved_secrets,
         }
@@ -265,8 +265,14 @@ class OptionsPage(Follower, Page[None]):
 
     @on(Button.Pressed, "#options-undo")
     def action_undo(self) -> None:
-        """Undo the edits that were applied last."""
-        self._start(cmd.UndoOptions())
+        """Undo the last edit: what is not applied yet, else what was applied last."""
+        if edits := self.edits:
+            row = self._focused if self._focused.option.name in edits else self._rows[[*edits][-1]]
+            row.reset()
+            row.focus_control()
+            self._say(f"{row.option.name}: the edit is undone; it was not applied")
+        else:
+            self._start(cmd.UndoOptions())
 
     @on(Button.Pressed, "#options-save")
     def action_save(self) -> None:
@@ -362,6 +368,6 @@ class OptionsPage(Follower, Page[None]):
         update(self.query_one("#options-diff", Static), content)
         self.query_one("#options-apply", Button).disabled = not edits
         self.query_one("#options-clear", Button).display = bool(self._unsaved_secrets)
-        self.query_one("#options-undo", Button).disabled = not self._settings.can_undo
+        self.query_one("#options-undo", Button).disabled = not (edits or self._settings.can_undo)
         self.query_one("#options-save", Button).disabled = not self._settings.edited
         self.refresh_bindings()

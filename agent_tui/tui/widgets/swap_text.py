@@ -146,12 +146,13 @@ def what_happened(state: AppState) -> str:
 
 
 def outcomes(state: AppState) -> tuple[object, ...]:
-    """Return the state of the swaps to the current generation, which changes with each of their events."""
+    """Return the swaps to the current generation that wait or are done, of open sessions."""
     current = state.generation.current
     return tuple(
-        (each.key, each.swap_waits, _swap_of(each, current))
+        (each.key, each.swap_waits, swap)
         for each in state.sessions.values()
         if each.ended_at is None
+        and ((swap := _swap_of(each, current)) is not None or each.swap_waits is not None)
     )
 
 
