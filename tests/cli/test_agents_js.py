@@ -109,6 +109,18 @@ async def test_a_process_that_a_job_has_started_does_not_keep_the_job_open(tmp_p
 
 
 @each_sdk
+async def test_a_rejection_that_nothing_handles_is_a_warning_with_its_place(
+    tmp_path: Path, sdk: Path
+) -> None:
+    rejects = "\n  Promise.reject(new Error('lost')); await ctx.connect();"
+    write(project(tmp_path, sdk=sdk), {"agent.mjs": ESM.replace("await ctx.connect();", rejects)})
+    code, run = await finished(tmp_path / "agent.mjs", *with_node(*TEST_JOBS, 1), environ=CACHE)
+    assert code == 0, run.stderr
+    said = [(each["level"], each["text"]) for each in run.all("log") if "unhandled" in each["text"]]
+    assert said == [("warn", "unhandled promise rejection: Error: lost (agent.mjs:3)")]
+
+
+@each_sdk
 async def test_functions_of_the_file_decide_on_offers_and_an_entry_that_throws_fails(
     tmp_path: Path, sdk: Path
 ) -> None:

@@ -2,6 +2,7 @@
 'use strict';
 const fs = require('node:fs');
 const inspector = require('node:inspector');
+const path = require('node:path');
 const { definitionIn } = require('./child.cjs');
 const { describeNow } = require('./describe.cjs');
 const { standIn } = require('./participants.cjs');
@@ -70,6 +71,7 @@ function watched(child, definition, tap, swapper, acknowledges) {
       if (debugPort) await waitForDebugger(child, debugPort, () => isEnding);
       if (debugPort && isEnding) return undefined;
       child.send('entry_started', { at: Date.now() / 1000 });
+      watchRejections(child);
       const entry = definition.entry; // called without `this`, as the SDK does
       try {
         return await swapper.inContext(() => entry(ctx));
@@ -119,6 +121,18 @@ function crashed(child, error) {
 /** Report an uncaught error, which ends the process after Node has printed it. */
 function watchCrashes(child) {
   process.on('uncaughtExceptionMonitor', (error) => crashed(child, error));
+}
+
+/**
+ * Warn of rejections that the project's code left unhandled: the SDK logs them at level debug, and the job goes on.
+ * Without a listener of the SDK, Node ends the process, and a listener of ours would keep it from that.
+ */
+function watchRejections(child) {
+  if (process.listenerCount('unhandledRejection') === 0) return;
+  process.on('unhandledRejection', (reason) => {
+    const { error, file, line } = describeNow(reason, child);
+    if (file) child.sdk.log().warn(`unhandled promise rejection: ${error} (${path.basename(file)}:${line})`);
+  });
 }
 
 function watchConnect(child) {

@@ -38,7 +38,7 @@ class JobPage(TabbedPage, LivePage):
 
     DEFAULT_CSS = """
     JobPage {
-        #job-scroll { scrollbar-size-vertical: 1; }
+        #job-scroll { scrollbar-size-vertical: 1; scrollbar-gutter: stable; }
         #job-text { height: auto; }
     }
     """
