@@ -197,6 +197,13 @@ async def test_up_brings_back_what_was_sent_and_down_what_is_typed() -> None:
         assert shown == ["one", "two", "two", "one", "new", "new"]
 
 
+@pytest.mark.parametrize("size", [(50, 15), (80, 24)])
+async def test_the_input_is_visible_in_a_small_terminal(size: tuple[int, int]) -> None:
+    async with talking(size, "2", "enter") as (_engine, app, _pilot, pane):
+        assert pane.input.has_focus
+        assert app.screen.find_widget(pane.input).visible_region.height == 1
+
+
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
 async def test_pasted_lines_are_one_turn(end: str) -> None:
     async with talking((120, 40), "enter") as (engine, _app, pilot, pane):
