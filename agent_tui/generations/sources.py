@@ -164,7 +164,8 @@ class Sources:
         modules: dict[str, bytes] = {}
         written: dict[str, float] = {}
         left_out = []
-        waiting = [self._agent, *self._learned]
+        # Each is read once: a second reading could fail, and drop what the first one has kept.
+        waiting = list(dict.fromkeys((self._agent, *self._learned)))
         seen = set(waiting)
         left = MOST_BYTES
         while waiting and len(modules) < MOST_MODULES:
@@ -181,7 +182,7 @@ class Sources:
                         seen.add(found)
                         waiting.append(found)
         others: dict[str, bytes] = {}
-        for path in (*left_out, *self._other_files(), *self._node_settings(modules)):
+        for path in dict.fromkeys((*left_out, *self._other_files(), *self._node_settings(modules))):
             if path not in modules and (digest := self._digest(path)) is not None:
                 others[path], written[path] = digest.content, digest.written
         self._cache = {path: self._cache[path] for path in modules}

@@ -14,11 +14,13 @@ from agent_tui.model.clock import Clock
 from agent_tui.model.events import (
     EndedBy,
     Event,
+    Notice,
     ProcessBlocked,
     ProcessChanged,
     ProcessPinged,
     ProcessState,
 )
+from agent_tui.model.logs import LogLevel
 from agent_tui.model.wording import duration_text
 from agent_tui.processes.kernel import OomWatch, is_paused
 from agent_tui.processes.stacks import innermost, place, slow_start
@@ -142,7 +144,7 @@ class SupervisedProcess:
         self._paused = paused
         self._out_of_memory = out_of_memory
         self._on_job_message: Callable[[JobMessage], None] | None = None
-        self._debugging = False
+        self._debugging = self._told_held = False
         self._failure: ch.Failed | None = None
         self._exiting: str | None = None
         self._end_reason: str | None = None
@@ -365,6 +367,7 @@ class SupervisedProcess:
             if remaining is not None and remaining <= 0:
                 if not self.held:
                     return False
+                self._tell_held()
                 # Nothing reports that a debugger detached, so check again soon; then the limit has passed.
                 remaining = self._timings().debug_poll_s
             before = self._clock.monotonic()
@@ -373,6 +376,15 @@ class SupervisedProcess:
                 # The child was suspended too, so it gets the rest of its time again.
                 deadline = self._clock.monotonic() + remaining
         return True
+
+    def _tell_held(self) -> None:
+        """Say once that the process is stopped: what waits for it may wait without end."""
+        if self._debugging or self._told_held:
+            return
+        self._told_held = True
+        what = f"process {self.id} (pid {self.pid}) is stopped by a signal or a debugger"
+        todo = f"kill -CONT {self.pid} continues it after a signal"
+        self._emit(Notice(LogLevel.WARN, f"{what}: its time limits do not count; {todo}"))
 
     def _stalled(self, since: float, expected_s: float) -> bool:
         """Return whether the host stalled in a wait that should have taken at most `expected_s` seconds."""

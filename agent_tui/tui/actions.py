@@ -674,7 +674,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action(
         "quit",
-        ("q",),
+        ("q", "ctrl+q"),
         "Quit",
         "End jobs gracefully and quit; asks first while calls other than test jobs are running. Press it "
         "again to kill the remaining processes, a third time to exit immediately.",

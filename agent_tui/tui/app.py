@@ -528,6 +528,10 @@ class AgentTuiApp(App[int]):
             return True if named.enabled(self.state) else None
         return super().check_action(action, parameters)
 
+    async def action_quit(self) -> None:
+        """Quit from Textual's command palette as with the key, and not at once."""
+        self._do("quit")
+
     async def action_act(self, name: str) -> None:
         """Run an action of the registry, in the background if it may wait."""
         action = BY_NAME[name]

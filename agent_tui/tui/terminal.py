@@ -147,6 +147,7 @@ class Terminal(linux_driver.LinuxDriver):
         """
         if self._must_signal_resume:  # suspended by SIGTSTP
             super()._sigcont_application()
+            self._app.call_later(self._app.refresh, layout=True)
         elif self._drawing:
             self._loop.call_soon_threadsafe(self._restart)
 

@@ -180,14 +180,23 @@ async def test_a_signal_restores_the_terminal(number: signal.Signals, code: int)
         await assert_clean(running)
 
 
-async def test_after_sigcont_all_modes_are_set_again_and_the_end_restores_the_terminal() -> None:
+@pytest.mark.parametrize("stop", [signal.SIGSTOP, signal.SIGTSTP])
+async def test_after_sigcont_the_whole_screen_is_drawn_and_the_end_restores_the_terminal(
+    stop: signal.Signals,
+) -> None:
     with terminal(*ARGUMENTS) as running:
-        await poll(lambda: running.shows(b"AW_"))
-        running.process.send_signal(signal.SIGSTOP)
+        await poll(lambda: running.shows("○ idle".encode()))
+        await asyncio.sleep(1.5)  # nothing changes any more, which could draw everything
+        running.process.send_signal(stop)
+        state = Path(f"/proc/{running.process.pid}/stat")
+        await poll(
+            lambda: not running.shows(b"\0") and state.read_text().rpartition(")")[2].split()[0] == "T"
+        )
         termios.tcsetattr(running.client, termios.TCSANOW, running.before)  # as a shell does
         seen = len(running.output)
         running.process.send_signal(signal.SIGCONT)
-        await poll(lambda: running.shows(b"") and b"AW_" in running.output[seen:].partition(b"?1049h")[2])
+        drawn = b" 1 Processes "  # a border, which no change of the state draws
+        await poll(lambda: running.shows(drawn) and drawn in running.output[seen:].partition(b"?1049h")[2])
         running.press(b"q")
         await poll(running.ended)
         assert running.process.returncode == 0

@@ -40,6 +40,23 @@ def sources(root: Path, **more: object) -> Sources:
     return Sources(root / "agent.py", cwd=root, **more)  # type: ignore[arg-type]
 
 
+def test_a_file_that_loading_showed_is_read_once(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If it were read twice, and gone the second time, neither text would be kept."""
+    found, agent = sources(project), str(project / "agent.py")
+    found.learn([], [agent, str(project / "helpers.py")])
+    reads: list[str] = []
+
+    def once(path: str, most_bytes: int) -> bytes:
+        reads.append(path)
+        if reads.count(path) > 1:
+            raise FileNotFoundError(path)
+        return read_file(path, most_bytes)
+
+    monkeypatch.setattr("agent_tui.generations.sources.read_file", once)
+    assert agent in found.read().modules
+    assert len(reads) == len(set(reads))
+
+
 def replace_atomically(path: Path, text: str) -> None:
     fresh = path.with_suffix(".tmp")
     fresh.write_text(text)

@@ -8,7 +8,7 @@ import pytest
 
 from agent_tui.model import child as ch
 from agent_tui.model.clock import SystemClock
-from agent_tui.model.events import EndedBy, Event, ProcessChanged, ProcessState
+from agent_tui.model.events import EndedBy, Event, Notice, ProcessChanged, ProcessState
 from agent_tui.processes import process as process_module
 from agent_tui.processes.kernel import OomWatch
 from agent_tui.processes.process import (
@@ -255,6 +255,9 @@ async def test_a_process_under_a_debugger_is_never_killed(how: str) -> None:
     run.process.shutdown("quit")
     await asyncio.sleep(4 * QUICK.ping_timeout_s)
     assert not run.child.killed
+    told = [event.text for event in run.events if isinstance(event, Notice)]
+    assert len(told) == (how != "debugger")
+    assert all(f"kill -CONT {run.child.pid}" in each for each in told)
     run.paused = False
     run.child.say(ch.Debugging(attached=False))
     assert (await run.end()).killed

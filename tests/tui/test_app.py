@@ -408,7 +408,14 @@ async def test_Q_drains_once_and_then_q_kills() -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "stops"), [(("q", "q"), True), (("q", "y"), True), (("q", "escape"), False), (("ctrl+c",), True)]
+    ("keys", "stops"),
+    [
+        (("q", "q"), True),
+        (("q", "y"), True),
+        (("q", "escape"), False),
+        (("ctrl+q", "escape"), False),
+        (("ctrl+c",), True),
+    ],
 )
 async def test_quitting_asks_while_calls_run(keys: tuple[str, ...], stops: bool) -> None:
     engine = FakeEngine()
@@ -426,6 +433,19 @@ async def test_quitting_asks_while_calls_run(keys: tuple[str, ...], stops: bool)
         await pilot.pause()
         await until(lambda: not isinstance(app.screen, QuitQuestion))
         assert engine.commands == ([cmd.Stop("quit")] if stops else [])
+
+
+async def test_the_command_quit_of_the_palette_asks_too() -> None:
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(
+        ev.OfferReceived("AJ_c", "a call", "", 1),
+        ev.JobStarted("AJ_c", "a call", "p1", 8123, 1, True, 3.0, None),
+    )
+    async with screen(engine, kind=PageHost) as (app, _):
+        await app.action_quit()
+        await until(lambda: isinstance(app.screen, QuitQuestion))
+        assert engine.commands == []
 
 
 @pytest.mark.parametrize("when", ["while it is made", "while it is followed", "when it has ended"])
