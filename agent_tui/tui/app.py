@@ -516,8 +516,9 @@ class AgentTuiApp(App[int]):
             other = self.moves.get(event.key)
             event = event if other is None else events.Key(other, None)
         elif isinstance(event, events.Paste) and typing and not isinstance(self.focused, TalkInput):
-            # Textual's inputs would keep only the first line.
-            event = events.Paste(" ".join(line.strip() for line in event.text.splitlines()))
+            lines = event.text.splitlines()
+            if len(lines) > 1:  # Textual's inputs would keep only the first one
+                event = events.Paste(" ".join(line.strip() for line in lines))
         await super().on_event(event)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
