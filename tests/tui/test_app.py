@@ -407,6 +407,17 @@ async def test_Q_drains_once_and_then_q_kills() -> None:
         engine.obedient = True
 
 
+def in_a_call() -> FakeEngine:
+    """Return an engine with a running call that is not a test job."""
+    engine = FakeEngine()
+    histories.idle(engine)
+    engine.publish(
+        ev.OfferReceived("AJ_c", "a call", "", 1),
+        ev.JobStarted("AJ_c", "a call", "p1", 8123, 1, True, 3.0, None),
+    )
+    return engine
+
+
 @pytest.mark.parametrize(
     ("keys", "stops"),
     [
@@ -418,12 +429,7 @@ async def test_Q_drains_once_and_then_q_kills() -> None:
     ],
 )
 async def test_quitting_asks_while_calls_run(keys: tuple[str, ...], stops: bool) -> None:
-    engine = FakeEngine()
-    histories.idle(engine)
-    engine.publish(
-        ev.OfferReceived("AJ_c", "a call", "", 1),
-        ev.JobStarted("AJ_c", "a call", "p1", 8123, 1, True, 3.0, None),
-    )
+    engine = in_a_call()
     async with screen(engine, kind=PageHost) as (app, pilot):
         await pilot.press(keys[0])
         await until(lambda: isinstance(app.screen, QuitQuestion) or engine.commands)
@@ -436,12 +442,7 @@ async def test_quitting_asks_while_calls_run(keys: tuple[str, ...], stops: bool)
 
 
 async def test_the_command_quit_of_the_palette_asks_too() -> None:
-    engine = FakeEngine()
-    histories.idle(engine)
-    engine.publish(
-        ev.OfferReceived("AJ_c", "a call", "", 1),
-        ev.JobStarted("AJ_c", "a call", "p1", 8123, 1, True, 3.0, None),
-    )
+    engine = in_a_call()
     async with screen(engine, kind=PageHost) as (app, _):
         await app.action_quit()
         await until(lambda: isinstance(app.screen, QuitQuestion))
